@@ -1,1 +1,37 @@
-//! Placeholder crate root.
+//! Rempart's storage: one trait with two homes, and the journal of bindings beside them.
+//!
+//! [`Store`] keeps what is small and rarely written (subscribers, trusted addresses, bans,
+//! suspensions, keys): [`SledStore`] on disk, [`MemoryStore`] for trials and tests. Bindings
+//! change thousands of times a second and live in memory; [`Journal`] writes each change down so
+//! that a killed server finds every phone again. What a folder holds:
+//!
+//! | name | is |
+//! |---|---|
+//! | `lock`, `bindings.lock` | held by the process that has the store, or the journal, open |
+//! | `sled/` | the database |
+//! | `exports/` | checksummed copies of all rows, taken every ten minutes when something changed |
+//! | `bindings.journal` | the journal |
+//! | `*.damaged-<unix time>` | what did not open and was replaced, kept for inspection |
+
+mod error;
+mod export;
+mod format;
+mod hex;
+mod lock;
+mod memory;
+
+mod sled;
+mod store;
+pub mod suite;
+
+pub use self::error::StoreError;
+pub use self::export::{export, import};
+pub use self::memory::MemoryStore;
+pub use self::sled::{Options, SledStore};
+pub use self::store::{Batch, Change, FORMAT, Store, Table};
+
+/// Wall time in Unix seconds: what is persisted ends by it.
+fn now_unix() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
+}
