@@ -9,17 +9,9 @@ use crate::limits::{CSEQ_MAX, HEADERS_MAX, MESSAGE_MAX, METHOD_MAX, REQUEST_URI_
 use crate::message::index::{Line, Span};
 use crate::message::octets::{digits, find, is_lws, is_token, quotes_close};
 use crate::message::{CSeq, HeaderName, Index, Message, Method};
+pub use crate::refusal::Malformed;
 use field::{Field, Next, next_field};
 use std::fmt;
-
-/// Why a message is not well formed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Malformed {
-    /// Status code to answer with, where an answer can be built: 400, 414, 505.
-    pub status: u16,
-    /// Reason phrase that names the field.
-    pub reason: &'static str,
-}
 
 impl Malformed {
     /// A 400 with this reason phrase.
