@@ -55,10 +55,9 @@ fn run(store: &Shared, stop: &Stop, every: Duration) {
             *told
         };
         let age = now_unix().saturating_sub(store.exports.newest_at());
-        if store.exports.is_changed() && (!stopped || age >= every.as_secs()) {
-            if let Err(error) = store.export_now() {
-                tracing::error!(%error, "export failed, the next one tries again");
-            }
+        let due = store.exports.is_changed() && (!stopped || age >= every.as_secs());
+        if due && let Err(error) = store.export_now() {
+            tracing::error!(%error, "export failed, the next one tries again");
         }
         if stopped {
             return;
