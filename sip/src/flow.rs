@@ -124,18 +124,18 @@ impl Flow {
     }
 
     /// Both ends, as `flags` announces them.
-    pub(crate) fn encode_addresses(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_addresses(&self, out: &mut impl Extend<u8>) {
         self.encode_local(out);
         self.encode_remote(out);
     }
 
     /// Our end alone.
-    pub(crate) fn encode_local(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_local(&self, out: &mut impl Extend<u8>) {
         encode_address(&self.local, self.flags() & WIDE != 0, out);
     }
 
     /// The peer's end alone.
-    pub(crate) fn encode_remote(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_remote(&self, out: &mut impl Extend<u8>) {
         encode_address(&self.remote, self.flags() & WIDE != 0, out);
     }
 }
@@ -199,15 +199,15 @@ fn scope(address: &SocketAddr) -> u32 {
     }
 }
 
-fn encode_address(address: &SocketAddr, wide: bool, out: &mut Vec<u8>) {
+fn encode_address(address: &SocketAddr, wide: bool, out: &mut impl Extend<u8>) {
     match (canonical_ip(address.ip()), wide) {
-        (IpAddr::V4(v4), false) => out.extend_from_slice(&v4.octets()),
-        (IpAddr::V4(v4), true) => out.extend_from_slice(&v4.to_ipv6_mapped().octets()),
-        (IpAddr::V6(v6), _) => out.extend_from_slice(&v6.octets()),
+        (IpAddr::V4(v4), false) => out.extend(v4.octets()),
+        (IpAddr::V4(v4), true) => out.extend(v4.to_ipv6_mapped().octets()),
+        (IpAddr::V6(v6), _) => out.extend(v6.octets()),
     }
-    out.extend_from_slice(&address.port().to_be_bytes());
+    out.extend(address.port().to_be_bytes());
     if scope(address) != 0 {
-        out.extend_from_slice(&scope(address).to_be_bytes());
+        out.extend(scope(address).to_be_bytes());
     }
 }
 
