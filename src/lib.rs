@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Rempart as a library: the config, the command line and the server around the actors.
+
+pub mod config;
+pub mod logging;
+pub mod timestamp;

@@ -1,0 +1,144 @@
+//! TLS settings: one default profile and others by address or name.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+/// Whether the other side must show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// None is asked for, and none is checked.
+    #[default]
+    None,
+    /// One that is shown must be valid.
+    Optional,
+    /// A valid one must be shown.
+    Require,
+}
+
+/// What a client's certificate must agree with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateMatch {
+    /// Its common name equals the user in From; anything else is refused with 403.
+    FromUser,
+}
+
+/// One file, or several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Files {
+    /// One file.
+    One(PathBuf),
+    /// Several, read as one.
+    Many(Vec<PathBuf>),
+}
+
+impl Files {
+    /// The files, in order.
+    pub fn paths(&self) -> &[PathBuf] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Many(paths) => paths,
+        }
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        match self {
+            Self::One(path) => *path = folder.join(&*path),
+            Self::Many(paths) => paths.iter_mut().for_each(|path| *path = folder.join(&*path)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Files {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(FilesVisitor)
+    }
+}
+
+/// Told apart by hand, so that an error says what is expected.
+struct FilesVisitor;
+
+impl<'de> de::Visitor<'de> for FilesVisitor {
+    type Value = Files;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a file or a list of files")
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Files, E> {
+        Ok(Files::One(value.into()))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Files, A::Error> {
+        Vec::deserialize(de::value::SeqAccessDeserializer::new(list)).map(Files::Many)
+    }
+}
+
+/// TLS for listeners and for connections we open.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Our certificate chain, PEM; null: a self-signed pair beside the store.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM; null only where `certificate` is.
+    pub key: Option<PathBuf>,
+    /// Whether the other side must show a certificate: `none`, `optional` or `require`.
+    pub verify: Verify,
+    /// Certificate authorities trusted besides the system's: a file or a list of files.
+    pub ca: Option<Files>,
+    /// Revocation lists: a file or a list of files.
+    pub crl: Option<Files>,
+    /// `from-user`: a client's certificate must name the user in From.
+    pub certificate_must_match: Option<CertificateMatch>,
+    /// Different settings for single peers, matched by address or name.
+    pub profiles: Vec<TlsProfile>,
+}
+
+impl Tls {
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        resolve(folder, [&mut self.certificate, &mut self.key], [&mut self.ca, &mut self.crl]);
+        for profile in &mut self.profiles {
+            resolve(
+                folder,
+                [&mut profile.certificate, &mut profile.key],
+                [&mut profile.ca, &mut profile.crl],
+            );
+        }
+    }
+}
+
+fn resolve(folder: &Path, paths: [&mut Option<PathBuf>; 2], files: [&mut Option<Files>; 2]) {
+    for path in paths.into_iter().flatten() {
+        *path = folder.join(&*path);
+    }
+    for files in files.into_iter().flatten() {
+        files.resolve(folder);
+    }
+}
+
+/// TLS for one peer or one of our names; exactly one of `server` and `client` is set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsProfile {
+    /// Applies to connections we accept: our `ip:port`, or the name the client asks for.
+    pub server: Option<String>,
+    /// Applies to connections we open: the peer's `ip:port` or name.
+    pub client: Option<String>,
+    /// Our certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key: Option<PathBuf>,
+    /// Whether the other side must show a certificate: `none`, `optional` or `require`.
+    pub verify: Verify,
+    /// Certificate authorities trusted besides the system's: a file or a list of files.
+    pub ca: Option<Files>,
+    /// Revocation lists: a file or a list of files.
+    pub crl: Option<Files>,
+    /// `from-user`: a client's certificate must name the user in From.
+    pub certificate_must_match: Option<CertificateMatch>,
+}
