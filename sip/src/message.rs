@@ -102,12 +102,12 @@ impl<'a> Message<'a> {
     /// Value of the first line of that name. Outer white space is gone, folds are left in: typed
     /// readers take CR LF for white space.
     pub fn header(self, name: HeaderName) -> Option<&'a [u8]> {
-        self.index.from_first(name).first().map(|line| line.value.of(self.raw))
+        self.index.starting_with(name).first().map(|line| line.value.of(self.raw))
     }
 
     /// Value of every line of that name, in order.
     pub fn lines(self, name: HeaderName) -> impl Iterator<Item = &'a [u8]> + 'a {
-        let named = self.index.from_first(name).iter().filter(move |line| line.id == name);
+        let named = self.index.starting_with(name).iter().filter(move |line| line.id == name);
         named.map(move |line| line.value.of(self.raw))
     }
 
@@ -124,7 +124,7 @@ impl<'a> Message<'a> {
             [letter] if short == Some(letter.to_ascii_lowercase()) => true,
             written => written.eq_ignore_ascii_case(name.as_bytes()),
         };
-        let mut others = self.index.from_first(HeaderName::Other).iter();
+        let mut others = self.index.starting_with(HeaderName::Other).iter();
         others.find(is_named).map(|line| line.value.of(self.raw))
     }
 

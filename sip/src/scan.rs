@@ -50,18 +50,23 @@ pub fn scan(raw: &[u8], index: &mut Index) -> Result<(), Malformed> {
 /// Content-Length of a head that ends with its blank line, as `scan` would read it.
 ///
 /// # Errors
-/// It stands twice, is no number, or a line is no header field.
+/// It stands twice or is no number.
 pub(crate) fn content_length(head: &[u8]) -> Result<Option<usize>, Malformed> {
     let mut length = None;
     let mut at = find(head, b'\n').map_or(head.len(), |end| end + 1);
-    while let Next::Field(field) = next_field(head, at) {
-        at = field.whole.end as usize;
-        if HeaderName::parse(field.name.of(head)) == HeaderName::ContentLength {
-            let value = read_length(field.value.of(head)).filter(|_| length.is_none());
-            length = Some(value.ok_or(BAD_LENGTH)?);
-        }
+    loop {
+        at = match next_field(head, at) {
+            Next::Field(field) => {
+                if HeaderName::parse(field.name.of(head)) == HeaderName::ContentLength {
+                    let value = read_length(field.value.of(head)).filter(|_| length.is_none());
+                    length = Some(value.ok_or(BAD_LENGTH)?);
+                }
+                field.whole.end as usize
+            }
+            Next::Unnamed { end } => end,
+            Next::Blank { .. } | Next::End => return Ok(length),
+        };
     }
-    Ok(length)
 }
 
 const BAD_LENGTH: Malformed = Malformed::bad("Bad Content-Length");
@@ -213,7 +218,7 @@ impl<'a> Pass<'a, '_> {
     }
 
     fn value(&self, name: HeaderName) -> Option<&'a [u8]> {
-        self.index.from_first(name).first().map(|line| line.value.of(self.raw))
+        self.index.starting_with(name).first().map(|line| line.value.of(self.raw))
     }
 
     /// The fields without which nothing can be matched (RFC 3261 section 8.1.1).
@@ -280,3 +285,6 @@ fn unbalanced(id: HeaderName) -> &'static str {
         _ => "Unterminated quote in header",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ impl Index {
     }
 
     /// The lines from the first one of that name on.
-    pub(crate) fn from_first(&self, name: HeaderName) -> &[Line] {
+    pub(crate) fn starting_with(&self, name: HeaderName) -> &[Line] {
         match self.first.0[name as usize] {
             0 => &[],
             place => self.lines.get(usize::from(place) - 1..).unwrap_or_default(),

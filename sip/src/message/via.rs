@@ -19,17 +19,18 @@ pub struct Via<'a> {
 }
 
 impl<'a> Via<'a> {
-    /// Reads one value; white space may stand round each part. None: not SIP/2.0, or no host, or
-    /// a bad port.
+    /// Reads one value; white space may stand round each part. None: not SIP, no host, or a bad
+    /// port. The version may be any token, so that the sender of another one gets his 505.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
-        let rest = after_slash(value, b"SIP")?;
-        let rest = after_slash(rest, b"2.0")?;
+        let (name, rest) = before_slash(value)?;
+        let (_version, rest) = before_slash(rest)?;
         let (transport, rest) = token(rest)?;
         let (host, rest) = host(rest)?;
         let (port, rest) = port(rest)?;
         let params = Params::new(rest);
         let branch = params.get("branch").filter(|branch| !branch.is_empty());
-        Some(Via { transport, host, port, params, branch })
+        let is_sip = name.eq_ignore_ascii_case(b"SIP");
+        is_sip.then_some(Via { transport, host, port, params, branch })
     }
 
     /// Host and port the sender says it is at; port None where not given.
@@ -38,10 +39,9 @@ impl<'a> Via<'a> {
     }
 }
 
-fn after_slash<'a>(text: &'a [u8], expected: &[u8]) -> Option<&'a [u8]> {
+fn before_slash(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, rest) = token(text)?;
-    let rest = rest.strip_prefix(b"/")?;
-    found.eq_ignore_ascii_case(expected).then_some(rest)
+    Some((found, rest.strip_prefix(b"/")?))
 }
 
 /// A token with white space round it, and what follows.
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn unusable_values_are_refused() {
-        let values = ["", "SIP/2.0/UDP", "SIP/3.0/UDP h", "HTTP/2.0/UDP h", "SIP/2.0/UDP h:0"];
+        let values = ["", "SIP/2.0/UDP", "HTTP/2.0/UDP h", "SIP/2.0/UDP h:0"];
         let more = ["SIP/2.0/UDP h:99999", "SIP/2.0/UDP h x", "SIP/2.0/UDP ;branch=1", ";"];
         for value in values.iter().chain(&more) {
             assert_eq!(Via::parse(value.as_bytes()), None, "{value}");
