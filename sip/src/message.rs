@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     fn message(text: &str) -> OwnedMessage {
-        OwnedMessage::new(text.as_bytes().to_vec()).unwrap()
+        OwnedMessage::new(text.as_bytes().to_vec()).expect("a good test message")
     }
 
     const REQUEST: &str = "\r\nINVITE sip:b@h SIP/2.0\r\n\
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(m.other("subject"), Some(&b"Hello"[..]));
         assert_eq!(m.other("x-mine"), Some(&b"one\r\n two"[..]));
         assert_eq!(m.other("x-yours"), None);
-        assert_eq!(m.cseq().unwrap().number, 7);
+        assert_eq!(m.cseq().expect("a good test message").number, 7);
     }
 
     #[test]

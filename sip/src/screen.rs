@@ -117,7 +117,11 @@ mod tests {
         Max-Forwards: 70\r\n\r\n";
 
     fn screened(old: &str, new: &str) -> Result<(), Refusal> {
-        screen(OwnedMessage::new(INVITE.replace(old, new).into_bytes()).unwrap().view())
+        screen(
+            OwnedMessage::new(INVITE.replace(old, new).into_bytes())
+                .expect("a good test message")
+                .view(),
+        )
     }
 
     #[test]

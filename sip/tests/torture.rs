@@ -62,18 +62,20 @@ fn verdict(raw: &[u8]) -> Verdict {
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture");
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir(folder)
+        .expect("a good test message")
+        .map(|entry| entry.expect("a good test message").path());
     entries.filter(|path| path.extension().is_some_and(|e| e == "dat")).collect()
 }
 
 fn raw(name: &str) -> Vec<u8> {
     let path = files().into_iter().find(|path| path.file_stem().is_some_and(|s| s == name));
-    std::fs::read(path.unwrap()).unwrap()
+    std::fs::read(path.expect("a good test message")).expect("a good test message")
 }
 
 fn with<T>(name: &str, look: impl FnOnce(Message<'_>) -> T) -> T {
     let (raw, mut index) = (raw(name), Index::default());
-    scan(&raw, &mut index).unwrap();
+    scan(&raw, &mut index).expect("a good test message");
     look(Message::new(&raw, &index))
 }
 
@@ -81,8 +83,13 @@ fn with<T>(name: &str, look: impl FnOnce(Message<'_>) -> T) -> T {
 fn every_message_gets_its_verdict() {
     assert_eq!(files().len(), 49);
     for path in files() {
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        assert_eq!(verdict(&std::fs::read(&path).unwrap()), expected(name), "{name}");
+        let name =
+            path.file_stem().expect("a good test message").to_str().expect("a good test message");
+        assert_eq!(
+            verdict(&std::fs::read(&path).expect("a good test message")),
+            expected(name),
+            "{name}"
+        );
     }
 }
 
@@ -91,13 +98,17 @@ fn short_tortuous_invite_is_read_whole() {
     with("wsinv", |m| {
         assert_eq!(m.to_tag(), Some(&b"1918181833n"[..]));
         assert_eq!(m.from_tag(), Some(&b"98asjd8"[..]));
-        assert_eq!(m.from().unwrap().display, br#"J Rosenberg \\\""#);
-        assert_eq!((m.cseq().unwrap().number, m.max_forwards()), (9, Some(Ok(68))));
+        assert_eq!(m.from().expect("a good test message").display, br#"J Rosenberg \\\""#);
+        assert_eq!(
+            (m.cseq().expect("a good test message").number, m.max_forwards()),
+            (9, Some(Ok(68)))
+        );
         let hosts: Vec<_> = m.vias().map(|via| via.host).collect();
         assert_eq!(hosts, [&b"192.0.2.2"[..], b"spindle.example.com", b"192.168.255.111"]);
         let branches: Vec<_> = m.vias().filter_map(|via| via.branch).collect();
         assert_eq!(branches, [&b"390skdjuw"[..], b"z9hG4bK9ikj8", b"z9hG4bK30239"]);
-        let contact = NameAddr::parse(m.header(HeaderName::Contact).unwrap()).unwrap();
+        let contact = NameAddr::parse(m.header(HeaderName::Contact).expect("a good test message"))
+            .expect("a good test message");
         assert_eq!(contact.params.get("q"), Some(&b"0.33"[..]));
         assert_eq!(contact.params.get("newparam"), Some(&b"newvalue"[..]));
         assert_eq!(m.body().len(), 150);
@@ -133,7 +144,10 @@ fn transports_we_do_not_speak_are_read() {
 #[test]
 fn contact_with_headers_outside_brackets_is_for_the_registrar_to_refuse() {
     with("regbadct", |m| {
-        assert_eq!(NameAddr::parse(m.header(HeaderName::Contact).unwrap()), None);
+        assert_eq!(
+            NameAddr::parse(m.header(HeaderName::Contact).expect("a good test message")),
+            None
+        );
     });
 }
 
@@ -141,7 +155,9 @@ fn contact_with_headers_outside_brackets_is_for_the_registrar_to_refuse() {
 fn contact_parameter_is_told_from_a_uri_parameter() {
     let parsed = |name: &str| {
         with(name, |m| {
-            let contact = NameAddr::parse(m.header(HeaderName::Contact).unwrap()).unwrap();
+            let contact =
+                NameAddr::parse(m.header(HeaderName::Contact).expect("a good test message"))
+                    .expect("a good test message");
             (contact.uri.to_vec(), contact.params.as_bytes().to_vec())
         })
     };

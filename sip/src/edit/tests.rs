@@ -31,7 +31,7 @@ const RESPONSE: &str = "SIP/2.0 401 Nope\r\n\
     Content-Length: 2\r\n\r\nno";
 
 fn message(text: &str) -> OwnedMessage {
-    OwnedMessage::new(text.as_bytes().to_vec()).unwrap()
+    OwnedMessage::new(text.as_bytes().to_vec()).expect("a good test message")
 }
 
 fn plain() -> Forward<'static> {
@@ -50,13 +50,13 @@ fn plain() -> Forward<'static> {
 fn forwarded(text: &str, forward: &Forward<'_>) -> String {
     let mut out = b"stale".to_vec();
     forward_request(&mut out, message(text).view(), forward);
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out).expect("a good test message")
 }
 
 fn answered(text: &str, answer: &Reply<'_>) -> String {
     let mut out = Vec::new();
     reply(&mut out, message(text).view(), answer);
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out).expect("a good test message")
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn our_record_routes_and_routes_stand_first() {
 
 #[test]
 fn source_is_written_into_the_via_below_ours() {
-    let received = Some("192.0.2.9:4444".parse().unwrap());
+    let received = Some("192.0.2.9:4444".parse().expect("a good test message"));
     let out = forwarded(INVITE, &Forward { received, ..plain() });
     let expected = "v: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;rport=4444;received=192.0.2.9, SIP";
     assert!(out.contains(expected), "{out}");
@@ -139,10 +139,10 @@ fn response_loses_our_via_and_nothing_else() {
     let mut out = Vec::new();
     forward_response(&mut out, message(RESPONSE).view(), None);
     let expected = RESPONSE.replace("SIP/2.0/UDP us;branch=z9hG4bKus , ", "");
-    assert_eq!(String::from_utf8(out.clone()).unwrap(), expected);
-    let twice = OwnedMessage::new(out.clone()).unwrap();
+    assert_eq!(String::from_utf8(out.clone()).expect("a good test message"), expected);
+    let twice = OwnedMessage::new(out.clone()).expect("a good test message");
     forward_response(&mut out, twice.view(), None);
-    let left = OwnedMessage::new(out).unwrap();
+    let left = OwnedMessage::new(out).expect("a good test message");
     assert_eq!(left.view().vias().map(|via| via.host).collect::<Vec<_>>(), [b"b"]);
 }
 
@@ -150,7 +150,7 @@ fn response_loses_our_via_and_nothing_else() {
 fn other_status_makes_a_bare_response() {
     let mut out = Vec::new();
     forward_response(&mut out, message(RESPONSE).view(), Some((403, "Forbidden")));
-    let text = String::from_utf8(out).unwrap();
+    let text = String::from_utf8(out).expect("a good test message");
     assert!(text.starts_with("SIP/2.0 403 Forbidden\r\nVia: SIP/2.0/UDP a\r\n"));
     assert!(text.ends_with("CSeq: 7 INVITE\r\nContent-Length: 0\r\n\r\n"), "{text}");
 }
@@ -158,7 +158,7 @@ fn other_status_makes_a_bare_response() {
 #[test]
 fn answer_has_what_the_rfc_demands_and_no_more() {
     let headers: [(&str, &[u8]); 1] = [("WWW-Authenticate", b"Digest x")];
-    let received = Some("192.0.2.9:4444".parse().unwrap());
+    let received = Some("192.0.2.9:4444".parse().expect("a good test message"));
     let to_tag = Some(&b"ours"[..]);
     let answer = Reply { status: 401, reason: "Unauthorized", to_tag, headers: &headers, received };
     assert_eq!(
@@ -186,14 +186,14 @@ fn cancel_and_ack_share_the_transaction_of_the_invite() {
     let (invite, response) = (message(INVITE), message(RESPONSE));
     let mut out = Vec::new();
     cancel(&mut out, invite.view());
-    let text = String::from_utf8(out.clone()).unwrap();
+    let text = String::from_utf8(out.clone()).expect("a good test message");
     assert!(
         text.starts_with("CANCEL sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1")
     );
     assert!(text.contains("\r\nTo: <sip:b@h>\r\nCall-ID: x\r\nCSeq: 7 CANCEL\r\n"));
     assert_eq!(message(&text).view().values(HeaderName::Route).count(), 4);
     ack_failure(&mut out, invite.view(), response.view());
-    let text = String::from_utf8(out).unwrap();
+    let text = String::from_utf8(out).expect("a good test message");
     assert!(text.contains("\r\nTo: <sip:b@h>;tag=2\r\n") && text.contains("\r\nCSeq: 7 ACK\r\n"));
     assert_eq!(message(&text).view().vias().count(), 1);
 }

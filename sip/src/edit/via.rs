@@ -62,13 +62,13 @@ mod tests {
     use super::*;
 
     fn rewritten(list: &str, source: &str) -> String {
-        let source = source.parse().unwrap();
+        let source = source.parse().expect("a good test message");
         let mut out = Vec::new();
         match differs(list.as_bytes(), source) {
             true => write(&mut out, list.as_bytes(), source),
             false => out.extend_from_slice(list.as_bytes()),
         }
-        String::from_utf8(out).unwrap()
+        String::from_utf8(out).expect("a good test message")
     }
 
     #[test]

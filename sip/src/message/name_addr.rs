@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn parameters_inside_brackets_belong_to_the_uri() {
-        let address = NameAddr::parse(br#""A <b>; c" <sip:a@h;lr>;tag=1"#).unwrap();
+        let address =
+            NameAddr::parse(br#""A <b>; c" <sip:a@h;lr>;tag=1"#).expect("a good test message");
         assert_eq!(address.display, b"A <b>; c");
         assert_eq!(address.uri, b"sip:a@h;lr");
         assert_eq!(address.tag(), Some(&b"1"[..]));
@@ -72,7 +73,8 @@ mod tests {
 
     #[test]
     fn parameters_without_brackets_belong_to_the_header() {
-        let address = NameAddr::parse(b"sip:vivekg@example.com ;   tag    = 19n").unwrap();
+        let address = NameAddr::parse(b"sip:vivekg@example.com ;   tag    = 19n")
+            .expect("a good test message");
         assert_eq!(address.uri, b"sip:vivekg@example.com");
         assert_eq!(address.tag(), Some(&b"19n"[..]));
     }
@@ -80,9 +82,12 @@ mod tests {
     #[test]
     fn sloppy_display_names_are_read() {
         let address = NameAddr::parse(b"Bell, Alexander <sip:a.g.bell@example.com>;tag=43");
-        assert_eq!(address.unwrap().display, b"Bell, Alexander");
-        assert_eq!(NameAddr::parse(b"caller<sip:c@h>").unwrap().uri, b"sip:c@h");
-        assert_eq!(NameAddr::parse(b"< sip:c@h >").unwrap().uri, b"sip:c@h");
+        assert_eq!(address.expect("a good test message").display, b"Bell, Alexander");
+        assert_eq!(
+            NameAddr::parse(b"caller<sip:c@h>").expect("a good test message").uri,
+            b"sip:c@h"
+        );
+        assert_eq!(NameAddr::parse(b"< sip:c@h >").expect("a good test message").uri, b"sip:c@h");
     }
 
     #[test]
@@ -95,6 +100,6 @@ mod tests {
 
     #[test]
     fn star_is_an_address_of_its_own() {
-        assert_eq!(NameAddr::parse(b"*").unwrap().uri, b"*");
+        assert_eq!(NameAddr::parse(b"*").expect("a good test message").uri, b"*");
     }
 }

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn white_space_may_stand_everywhere() {
         let via = Via::parse(b"SIP  / 2.0\r\n /UDP\r\n    192.0.2.2 : 5062 ; branch = 390skdjuw");
-        let via = via.unwrap();
+        let via = via.expect("a good test message");
         assert_eq!(via.transport, b"UDP");
         assert_eq!(via.sent_by(), (&b"192.0.2.2"[..], Some(5062)));
         assert_eq!(via.branch, Some(&b"390skdjuw"[..]));
@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn ipv6_keeps_its_brackets() {
-        let via = Via::parse(b"SIP/2.0/TLS [2001:db8::9:1]:5061;rport;branch=z9hG4bKas3").unwrap();
+        let via = Via::parse(b"SIP/2.0/TLS [2001:db8::9:1]:5061;rport;branch=z9hG4bKas3")
+            .expect("a good test message");
         assert_eq!(via.host, b"[2001:db8::9:1]");
         assert_eq!(via.port, Some(5061));
         assert_eq!(via.params.get("rport"), Some(&b""[..]));

@@ -126,7 +126,7 @@ fn refused_request_can_still_be_answered() {
 #[test]
 fn index_holds_nothing_of_the_message_before() {
     let mut index = Index::default();
-    scan(OPTIONS.as_bytes(), &mut index).unwrap();
+    scan(OPTIONS.as_bytes(), &mut index).expect("a good test message");
     assert!(scan(b"\r\n\r\n", &mut index).is_err());
     let m = Message::new(b"\r\n\r\n", &index);
     assert!(!m.is_request() && !m.can_answer());
