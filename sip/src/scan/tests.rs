@@ -46,11 +46,11 @@ fn uris_of_every_kind_pass_and_brackets_do_not() {
 #[test]
 fn versions_we_do_not_speak_are_told_from_noise() {
     let version = |v: &str| verdict(&OPTIONS.replace(" SIP/2.0\r", &format!(" {v}\r")));
-    assert_eq!(version("SIP/7.0").unwrap_err().status, 505);
-    assert_eq!(version("SIP/2.1").unwrap_err().status, 505);
-    assert_eq!(version("HTTP/1.1").unwrap_err().status, 400);
-    assert_eq!(version("SIP/2.0 ").unwrap_err().status, 400);
-    assert_eq!(version("SIP/2").unwrap_err().status, 400);
+    assert_eq!(version("SIP/7.0").expect_err("a fault").status, 505);
+    assert_eq!(version("SIP/2.1").expect_err("a fault").status, 505);
+    assert_eq!(version("HTTP/1.1").expect_err("a fault").status, 400);
+    assert_eq!(version("SIP/2.0 ").expect_err("a fault").status, 400);
+    assert_eq!(version("SIP/2").expect_err("a fault").status, 400);
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn limits_hold() {
     let many = "X: 1\r\n".repeat(HEADERS_MAX);
     assert_eq!(reason(&with(&format!("{many}X: 1"))), "Too many header fields");
     let long = format!("sip:{}", "h".repeat(REQUEST_URI_MAX));
-    assert_eq!(verdict(&OPTIONS.replace("sip:h", &long)).unwrap_err().status, 414);
+    assert_eq!(verdict(&OPTIONS.replace("sip:h", &long)).expect_err("a fault").status, 414);
     let huge = with(&format!("X: {}", "x".repeat(MESSAGE_MAX)));
-    assert_eq!(verdict(&huge).unwrap_err().status, 513);
+    assert_eq!(verdict(&huge).expect_err("a fault").status, 513);
 }
 
 #[test]
