@@ -21,3 +21,10 @@ pub const CSEQ_MAX: u32 = 0x7fff_ffff;
 /// Octets of a method name that we did not define. Longer ones are noise, and the method goes into
 /// logs and keys.
 pub const METHOD_MAX: usize = 128;
+
+/// Parameters, and headers, of one URI. Real ones have five at most; comparison goes over them for
+/// each other, so the number must not be the sender's to choose.
+pub const URI_PARTS_MAX: usize = 32;
+
+/// Octets of an address of record: fits every store's key, and no phone has a longer one.
+pub const AOR_MAX: usize = 255;

@@ -5,17 +5,14 @@
 mod aor;
 mod compare;
 mod host;
-mod params;
 
 use std::fmt;
 
+use crate::limits::URI_PARTS_MAX;
+use crate::message::Params;
+
 pub use aor::Aor;
 pub use host::Host;
-pub use params::Params;
-
-/// Most parameters, and most headers, of one URI. Real ones have five at most; comparison and
-/// look-up go over them for each other, so the number must not be the sender's to choose.
-const PARTS_MAX: usize = 32;
 
 /// Why a URI is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +157,7 @@ impl<'a> Uri<'a> {
     fn check_parts(&self) -> Result<(), BadUri> {
         let mut seen = [0u8; ROUTING_PARAMS.len()];
         for (index, (name, _)) in self.params.iter().enumerate() {
-            if index == PARTS_MAX {
+            if index == URI_PARTS_MAX {
                 return Err(BadUri::new("Too many parameters in URI"));
             }
             for (count, routing) in seen.iter_mut().zip(ROUTING_PARAMS) {
@@ -170,7 +167,7 @@ impl<'a> Uri<'a> {
         if seen.iter().any(|&count| count > 1) {
             return Err(BadUri::new("Parameter twice in URI"));
         }
-        if self.headers.iter().filter(|&&byte| byte == b'&').count() >= PARTS_MAX {
+        if self.headers.iter().filter(|&&byte| byte == b'&').count() >= URI_PARTS_MAX {
             return Err(BadUri::new("Too many headers in URI"));
         }
         Ok(())
@@ -235,7 +232,8 @@ fn next_octet(text: &[u8]) -> Option<(u8, &[u8], bool)> {
     text.split_first().map(|(&octet, rest)| (octet, rest, false))
 }
 
-fn hex_digit(byte: u8) -> Option<u8> {
+/// The value of a hexadecimal digit of either case.
+pub(crate) fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 

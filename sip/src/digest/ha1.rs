@@ -45,3 +45,49 @@ pub(super) fn joined<D: Digest>(parts: &[&[u8]]) -> sha2::digest::Output<D> {
     }
     hash.finalize()
 }
+
+/// A hash in lower-case hexadecimal digits, kept in place.
+pub(super) struct Hex {
+    text: [u8; 64],
+    length: usize,
+}
+
+impl Hex {
+    /// The digits of at most 32 octets.
+    pub fn of(octets: &[u8]) -> Self {
+        let mut text = [0; 64];
+        let (pairs, _) = text.as_chunks_mut::<2>();
+        for (pair, octet) in pairs.iter_mut().zip(octets) {
+            *pair = [octet >> 4, octet & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+        }
+        Self { text, length: octets.len().min(32) * 2 }
+    }
+
+    /// The digits.
+    pub fn text(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_over_user_realm_and_password() {
+        let ha1 = Ha1::new("Mufasa", "testrealm@host.com", "Circle Of Life");
+        assert_eq!(Hex::of(&ha1.md5).text(), b"939e7578ed9e3c518a452acee763bce9");
+        assert!(ha1.sha256.is_some());
+    }
+
+    #[test]
+    fn dummies_depend_on_their_secret_alone() {
+        assert!(Ha1::dummy(&[1; 16]) == Ha1::dummy(&[1; 16]));
+        assert!(Ha1::dummy(&[1; 16]) != Ha1::dummy(&[2; 16]));
+    }
+
+    #[test]
+    fn a_hash_does_not_show_in_debug_output() {
+        assert_eq!(format!("{:?}", Ha1::dummy(&[0; 16])), "Ha1(hidden)");
+    }
+}

@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Host;
-
-/// Longest address of record, in octets: fits every store's key, and no phone has a longer one.
-const AOR_MAX: usize = 255;
+use crate::limits::AOR_MAX;
 
 /// Canonical `user@domain`: the user's case kept and its escapes undone, the domain as `Host`
 /// prints it. Cloning is cheap.

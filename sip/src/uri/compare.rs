@@ -1,6 +1,7 @@
 //! Equality of URIs (RFC 3261 section 19.1.4, RFC 3966 section 4).
 
-use super::{Host, Params, ROUTING_PARAMS, Scheme, Uri, next_octet};
+use super::{Host, ROUTING_PARAMS, Scheme, Uri, next_octet};
+use crate::message::Params;
 
 /// Whether both URIs mean the same.
 pub(super) fn equals(one: &Uri, other: &Uri) -> bool {
