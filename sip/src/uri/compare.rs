@@ -1,6 +1,6 @@
 //! Equality of URIs (RFC 3261 section 19.1.4, RFC 3966 section 4).
 
-use super::{Host, ROUTING_PARAMS, Scheme, Uri, next_octet};
+use super::{Host, Scheme, Uri, next_octet, routing_bit};
 use crate::message::Params;
 
 /// Whether both URIs mean the same.
@@ -44,8 +44,9 @@ fn host_equals(one: &[u8], other: &[u8]) -> bool {
 
 /// A parameter in both must match; in one only it is ignored, unless it decides the way.
 fn params_equal(one: &Params, other: &Params) -> bool {
-    shared_params_match(one, other)
-        && ROUTING_PARAMS.iter().all(|name| one.get(name).is_some() == other.get(name).is_some())
+    let routing =
+        |params: &Params| params.iter().fold(0, |bits, (name, _)| bits | routing_bit(name));
+    routing(one) == routing(other) && shared_params_match(one, other)
 }
 
 fn shared_params_match(one: &Params, other: &Params) -> bool {
