@@ -1,5 +1,7 @@
 //! Rempart as a library: the config, the command line and the server around the actors.
 
+pub mod admin;
 pub mod config;
+pub mod control;
 pub mod logging;
 pub mod timestamp;

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use rempart_sip::flow::Transport;
+use rempart_storage::{Reach, TrustedAddress};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +70,26 @@ impl Destination {
     }
 }
 
+impl From<Destination> for Reach {
+    fn from(destination: Destination) -> Self {
+        match destination {
+            Destination::Local => Self::Local,
+            Destination::Pstn => Self::Pstn,
+            Destination::Foreign => Self::Foreign,
+        }
+    }
+}
+
+impl From<Reach> for Destination {
+    fn from(reach: Reach) -> Self {
+        match reach {
+            Reach::Local => Self::Local,
+            Reach::Pstn => Self::Pstn,
+            Reach::Foreign => Self::Foreign,
+        }
+    }
+}
+
 /// A source that may send without credentials, REGISTER excepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -104,4 +125,34 @@ fn seed_group() -> u32 {
 
 fn everywhere() -> Vec<Destination> {
     Destination::ALL.to_vec()
+}
+
+impl From<&TrustedEntry> for TrustedAddress {
+    fn from(entry: &TrustedEntry) -> Self {
+        Self {
+            net: entry.net.0,
+            group: entry.group,
+            port: entry.port,
+            transport: entry.transport.map(Transport::from),
+            may: entry.may.iter().copied().map(Reach::from).collect(),
+            strict: entry.strict,
+            pstn_any_from: entry.pstn_any_from,
+            tag: entry.tag.clone(),
+        }
+    }
+}
+
+impl From<&TrustedAddress> for TrustedEntry {
+    fn from(address: &TrustedAddress) -> Self {
+        Self {
+            net: Network(address.net),
+            group: address.group,
+            port: address.port,
+            transport: address.transport.map(Protocol::from),
+            may: address.may.iter().copied().map(Destination::from).collect(),
+            strict: address.strict,
+            pstn_any_from: address.pstn_any_from,
+            tag: address.tag.clone(),
+        }
+    }
 }
