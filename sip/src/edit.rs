@@ -8,6 +8,7 @@ mod runs;
 mod via;
 
 pub use reply::{Reply, ack_failure, cancel, reply};
+pub(crate) use runs::{put, put_field};
 
 use crate::message::index::Line;
 use crate::message::{HeaderName, Message};

@@ -5,12 +5,12 @@ use crate::message::octets::{digits, is_lws};
 use crate::message::{HeaderName, Message, Values};
 
 /// Appends `name: value` and a line end.
-pub(super) fn put_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(crate) fn put_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     put(out, &[name.as_bytes(), b": ", value, b"\r\n"]);
 }
 
 /// Appends all parts.
-pub(super) fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+pub(crate) fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 

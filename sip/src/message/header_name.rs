@@ -202,6 +202,12 @@ impl HeaderName {
         matches!(self, From | To | CallId | CSeq | MaxForwards | ContentLength)
     }
 
+    /// Names whose lines are comma-separated lists that may be cut into one line a value.
+    pub(crate) fn is_list(self) -> bool {
+        use HeaderName::{Contact, Path, RecordRoute, Route, ServiceRoute, Via};
+        matches!(self, Via | Contact | Route | RecordRoute | Path | ServiceRoute)
+    }
+
     /// Names whose value holds addresses, where a quote that never closes hides what follows.
     pub(crate) fn holds_addresses(self) -> bool {
         use HeaderName::{Contact, From, Path, RecordRoute, ReferTo, Route, ServiceRoute, To};
@@ -210,21 +216,28 @@ impl HeaderName {
     }
 }
 
-/// The letter of a compact form whose long name has no id here, `None` for the rest.
+/// Compact forms whose long name has no id here.
+const LETTERS: [(&str, u8); 10] = [
+    ("Subject", b's'),
+    ("Allow-Events", b'u'),
+    ("Referred-By", b'b'),
+    ("Content-Encoding", b'e'),
+    ("Session-Expires", b'x'),
+    ("Accept-Contact", b'a'),
+    ("Reject-Contact", b'j'),
+    ("Request-Disposition", b'd'),
+    ("Identity", b'y'),
+    ("Identity-Info", b'n'),
+];
+
+/// The letter of a long name without id.
 pub(crate) fn compact_of(long: &str) -> Option<u8> {
-    const LETTERS: [(&str, u8); 10] = [
-        ("Subject", b's'),
-        ("Allow-Events", b'u'),
-        ("Referred-By", b'b'),
-        ("Content-Encoding", b'e'),
-        ("Session-Expires", b'x'),
-        ("Accept-Contact", b'a'),
-        ("Reject-Contact", b'j'),
-        ("Request-Disposition", b'd'),
-        ("Identity", b'y'),
-        ("Identity-Info", b'n'),
-    ];
     LETTERS.iter().find(|(name, _)| name.eq_ignore_ascii_case(long)).map(|(_, letter)| *letter)
+}
+
+/// The long name of a letter without id.
+pub(crate) fn long_of(letter: u8) -> Option<&'static str> {
+    LETTERS.iter().find(|(_, l)| l.eq_ignore_ascii_case(&letter)).map(|(name, _)| *name)
 }
 
 #[cfg(test)]
@@ -245,5 +258,6 @@ mod tests {
         assert_eq!(HeaderName::parse(b"V"), HeaderName::Via);
         assert_eq!(HeaderName::parse(b"l"), HeaderName::ContentLength);
         assert_eq!(HeaderName::parse(b"z"), HeaderName::Other);
+        assert_eq!((compact_of("subject"), long_of(b'S')), (Some(b's'), Some("Subject")));
     }
 }
