@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 mod invite_client;
 mod invite_server;
+mod key;
 mod non_invite_client;
 mod non_invite_server;
 
 pub use invite_client::{InviteClient, InviteClientState};
 pub use invite_server::{InviteServer, InviteServerState};
+pub use key::{TransactionKey, invite_key, server_key};
 pub use non_invite_client::{NonInviteClient, NonInviteClientState};
 pub use non_invite_server::{NonInviteServer, NonInviteServerState};
 
@@ -170,7 +172,7 @@ fn is_due(at: Option<Instant>, now: Instant) -> bool {
 
 /// A clock for tests: milliseconds after one common instant.
 #[cfg(test)]
-mod test_clock {
+pub(crate) mod test_clock {
     use std::sync::LazyLock;
     use std::time::{Duration, Instant};
 
