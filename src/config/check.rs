@@ -37,13 +37,19 @@ pub struct Finding {
     pub text: String,
 }
 
+impl Weight {
+    /// The word people read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Weak => "WEAK",
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let weight = match self.weight {
-            Weight::Note => "note",
-            Weight::Weak => "WEAK",
-        };
-        write!(f, "{weight}  {}: {}", self.key, self.text)
+        write!(f, "{}  {}: {}", self.weight.name(), self.key, self.text)
     }
 }
 
@@ -120,7 +126,7 @@ fn domains(config: &Config, report: &mut Report) {
         );
     } else {
         let all = config.domains.join(", ");
-        report.note("domains", format!("serves {all}; the realm of {first} is its name{aliases}"));
+        report.note("domains", format!("serves {all}, each its own realm{aliases} as {first}"));
     }
 }
 
@@ -243,7 +249,7 @@ fn trusted(key: &str, entry: &TrustedEntry, report: &mut Report) {
             key,
             format!(
                 "{net} over UDP is a claim, not a proof: whoever forges that address calls for \
-                 free; add \"strict\": true, or \"transport\": \"tls\""
+                 free; make it strict, or bind it to the transport tls"
             ),
         );
     }

@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_network_is_written_as_cidr_or_address() {
-        let read = |text: &str| text.parse::<Network>().map(|net| String::from(net));
+        let read = |text: &str| text.parse::<Network>().map(String::from);
         assert_eq!(read("192.0.2.77/24").as_deref(), Ok("192.0.2.0/24"));
         assert_eq!(read("192.0.2.1").as_deref(), Ok("192.0.2.1/32"));
         assert_eq!(read("2001:db8::1").as_deref(), Ok("2001:db8::1/128"));

@@ -1,5 +1,7 @@
 //! Entries of the address table, as config.json and `rempart trust add` write them.
 
+use std::fmt;
+
 use clap::ValueEnum;
 use rempart_sip::flow::Transport;
 use rempart_storage::{Reach, TrustedAddress};
@@ -20,6 +22,13 @@ pub enum Protocol {
     Tcp,
     /// TLS: the certificate proves the name.
     Tls,
+}
+
+impl Protocol {
+    /// The word used in config.json.
+    pub fn name(self) -> &'static str {
+        Transport::from(self).param()
+    }
 }
 
 impl From<Protocol> for Transport {
@@ -67,6 +76,12 @@ impl Destination {
             Self::Pstn => "pstn",
             Self::Foreign => "foreign",
         }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

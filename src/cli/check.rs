@@ -1,0 +1,53 @@
+//! `rempart check`: what the config means, before `run` acts on it.
+
+use std::path::Path;
+
+use clap::Args;
+
+use super::listing::{Listing, say};
+use super::{Desk, Failure, refuse_unsupported};
+use crate::admin::{AdminReply, AdminRequest, Origin};
+use crate::config::Config;
+use crate::config::check::{Weight, check_with};
+use crate::config::trusted::TrustedEntry;
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    /// Prints every finding; fails if `run` would refuse the config or its store.
+    pub fn report(&self, config: Config, file: &Path) -> Result<(), Failure> {
+        refuse_unsupported(&config, file)?;
+        let stored = stored(&config)?;
+        let findings = check_with(&config, &stored);
+        let mut listing = Listing::new(self.json, &["weight", "key", "says"], "nothing to say");
+        for finding in &findings {
+            listing.row(finding, &[finding.weight.name(), &finding.key, &finding.text]);
+        }
+        listing.end()?;
+        if !self.json {
+            let weak = findings.iter().filter(|finding| finding.weight == Weight::Weak).count();
+            say(&format!("{}: good, {weak} weak choices", file.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The trusted addresses in the store, without making one.
+fn stored(config: &Config) -> Result<Vec<TrustedEntry>, Failure> {
+    let there = config.storage.folder().is_some_and(|folder| folder.join("sled").exists());
+    if !there && !config.control.exists() {
+        return Ok(Vec::new());
+    }
+    let mut entries = Vec::new();
+    Desk::open(config.clone())?.ask(&AdminRequest::TrustList, &mut |row| match row {
+        AdminReply::Trusted(row) if row.from == Origin::Store => entries.push(row.entry),
+        _ => {}
+    })?;
+    Ok(entries)
+}

@@ -1,0 +1,67 @@
+//! `rempart status`: how the running server is.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Failure;
+use super::listing::say;
+use crate::admin::{AdminReply, AdminRequest, StatusRow};
+use crate::config::{Config, period};
+use crate::control::Client;
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    /// Asks the server; fails if there is none.
+    pub fn show(&self, config: &Config) -> Result<(), Failure> {
+        let Some(mut client) = Client::connect(&config.control)? else {
+            return Err(Failure::Message(format!(
+                "{}: no rempart is running with this config; start it with `rempart run`",
+                config.control.display()
+            )));
+        };
+        let mut status = None;
+        client.ask(&AdminRequest::Status, &mut |row| {
+            if let AdminReply::Status(row) = row {
+                status = Some(row);
+            }
+        })?;
+        let status = status.unwrap_or_default();
+        if self.json {
+            let text = serde_json::to_string_pretty(&status).unwrap_or_default();
+            use std::io::Write;
+            return Ok(writeln!(std::io::stdout(), "{text}")?);
+        }
+        for (name, value) in lines(&status) {
+            say(&format!("{name:<16}{value}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn lines(status: &StatusRow) -> Vec<(String, String)> {
+    let uptime = period::text(Duration::from_secs(status.uptime_secs));
+    let mut lines: Vec<(String, String)> = [
+        ("version", status.version.clone()),
+        ("process", status.pid.to_string()),
+        ("started", format!("{} ({uptime} ago)", status.started)),
+        ("listeners", status.listeners.join(" ")),
+        ("registrations", status.registrations.to_string()),
+        ("transactions", status.transactions.to_string()),
+        ("calls", status.calls.to_string()),
+        ("bans", status.bans.to_string()),
+        ("suspensions", status.suspensions.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec();
+    let counters = status.counters.iter().filter(|(_, count)| **count > 0);
+    lines.extend(counters.map(|(name, count)| (format!("{name} "), count.to_string())));
+    lines
+}
