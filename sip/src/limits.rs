@@ -28,3 +28,10 @@ pub const URI_PARTS_MAX: usize = 32;
 
 /// Octets of an address of record: fits every store's key, and no phone has a longer one.
 pub const AOR_MAX: usize = 255;
+
+/// Octets of each text kept with a binding besides its contact: Call-ID, instance, User-Agent,
+/// Allow. Real ones stay under 200, and bindings are kept by the hundred thousand.
+pub const BINDING_TEXT_MAX: usize = 512;
+
+/// Path values of one registration (RFC 3327): more edge proxies in a row than anybody has.
+pub const PATHS_MAX: usize = 8;
