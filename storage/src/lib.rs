@@ -17,6 +17,7 @@ mod error;
 mod export;
 mod format;
 mod hex;
+mod journal;
 mod lock;
 mod memory;
 pub mod rows;
