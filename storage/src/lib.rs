@@ -28,6 +28,7 @@ pub mod suite;
 
 pub use self::error::StoreError;
 pub use self::export::{export, import};
+pub use self::journal::Journal;
 pub use self::memory::MemoryStore;
 pub use self::rows::{
     Ban, Evidence, Reach, Row, Subscriber, Suspension, TrustedAddress, ban, bans, for_each_ban,

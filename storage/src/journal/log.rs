@@ -46,6 +46,8 @@ struct Shared {
     buffer: Mutex<Buffer>,
     /// Taken for the time of one write; before `buffer` where both are.
     disk: Mutex<Disk>,
+    /// Held by the one compaction at work.
+    compacting: Mutex<()>,
     /// Told when the file becomes dirty and when the log closes.
     work: Condvar,
     compact_min: u64,
@@ -79,8 +81,9 @@ impl Log {
             file.set_len(found.end).map_err(failed)?;
         }
         let disk = Mutex::new(Disk::new(file, found.end, found.live));
-        let (buffer, work) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { path, marks, dead, buffer, disk, work, compact_min });
+        let (buffer, compacting, work) = (Mutex::default(), Mutex::new(()), Condvar::new());
+        let shared = Shared { path, marks, dead, buffer, disk, compacting, work, compact_min };
+        let shared = Arc::new(shared);
         let syncer = shared.clone().start()?;
         Ok(Self { shared, syncer: Some(syncer), _lock: lock })
     }

@@ -93,6 +93,7 @@ impl Shared {
 
     /// Does it all, in the calling thread.
     pub(super) fn compact(&self) -> io::Result<()> {
+        let _one = self.compacting.lock();
         let written = self.rewrite();
         if written.is_err() {
             drop(std::fs::remove_file(unfinished(&self.path)));

@@ -230,3 +230,18 @@ fn a_file_of_mostly_old_values_is_due_and_a_small_or_live_one_is_not() {
     drop(log);
     assert!(!due(&open(folder.path()).0));
 }
+
+#[test]
+fn a_file_to_be_rewritten_is_compacted_beside_and_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, _) = open(folder.path());
+    (0..100).for_each(|value| append(&log, "a", &value.to_string()));
+    log.flush().expect("a flush");
+    let before = log.size();
+    log.shared.disk.lock().rewrite = true;
+    let mut compaction = compaction::Compaction::default();
+    compaction.start_if_due(&log.shared);
+    compaction.finish();
+    assert!(log.size() < before / 20, "{} of {before} octets are left", log.size());
+    assert!(!log.shared.disk.lock().rewrite);
+}

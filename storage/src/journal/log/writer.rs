@@ -145,3 +145,30 @@ impl Disk {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_the_disk_does_not_take_keeps_the_latest_of_each_name() {
+        let marks = Marks { marker: 1, seed: 2 };
+        let mut buffer = Buffer { squeeze_at: 1_000, ..Buffer::default() };
+        let mut append = |name: &str, value: u32| {
+            assert!(buffer.append(marks, name, |out| out.extend_from_slice(&value.to_le_bytes())));
+        };
+        append("b", 7);
+        (0..100).for_each(|value| append("a", value));
+        assert_eq!(buffer.squeeze_at, BUFFER_MAX);
+        let mut found = HashMap::new();
+        let mut records = 0;
+        each_record(&buffer.records, marks, |_, record| {
+            let (name, value) = replay::split(record).expect("a record");
+            found.insert(name.to_owned(), value.to_vec());
+            records += 1;
+        });
+        assert!(records < 100, "{records} records are left");
+        assert_eq!(found.get("a"), Some(&99u32.to_le_bytes().to_vec()));
+        assert_eq!(found.get("b"), Some(&7u32.to_le_bytes().to_vec()));
+    }
+}
