@@ -306,8 +306,8 @@ fn bans_are_added_listed_and_lifted() {
     site.run("ban add 2001:db8::1 --reason noise").ok();
     let rows = site.run("ban list --json").json();
     let row = |address: &str| {
-        let rows = rows.as_array().into_iter().flatten();
-        rows.filter(|row| row["address"] == address).next().cloned().unwrap_or_default()
+        let mut rows = rows.as_array().into_iter().flatten();
+        rows.find(|row| row["address"] == address).cloned().unwrap_or_default()
     };
     let v4 = row("192.0.2.1");
     assert_eq!((&v4["kind"], &v4["evidence"]), (&json!("ban"), &json!("manual")), "{rows:#}");

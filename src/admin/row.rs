@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
+use rempart_sip::registrar::Binding;
+use rempart_sip::uri::Aor;
 use rempart_storage::{Ban, Evidence, Subscriber, Suspension};
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +141,24 @@ pub struct BindingRow {
     pub instance: Option<String>,
     /// What the phone calls itself, or null.
     pub user_agent: Option<String>,
+}
+
+impl BindingRow {
+    /// A binding of `user`. What is no UTF-8 is shown with replacement characters.
+    pub fn of(user: &Aor, binding: &Binding) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let optional = |bytes: &[u8]| (!bytes.is_empty()).then(|| text(bytes));
+        Self {
+            user: user.to_string(),
+            contact: text(&binding.contact),
+            q: f64::from(binding.q) / 1_000.0,
+            expires: rfc3339(binding.expires_at),
+            source: format!("{}:{}", binding.flow.transport.param(), binding.flow.remote),
+            path: binding.path.iter().map(|hop| text(hop)).collect(),
+            instance: optional(&binding.instance),
+            user_agent: optional(&binding.user_agent),
+        }
+    }
 }
 
 /// A refused line of an import.

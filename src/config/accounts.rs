@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rempart_sip::digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,15 @@ pub enum Algorithm {
     /// RFC 8760's; common phones fail when it is offered.
     #[serde(rename = "SHA-256")]
     Sha256,
+}
+
+impl From<Algorithm> for digest::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Md5 => Self::Md5,
+            Algorithm::Sha256 => Self::Sha256,
+        }
+    }
 }
 
 /// The quality of protection a challenge offers.
