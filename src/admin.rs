@@ -2,6 +2,7 @@
 //! it: [`Office`] changes the store, whether or not a server runs; [`Live`] is the running server.
 
 mod import;
+mod location;
 mod office;
 mod row;
 
@@ -14,6 +15,7 @@ use rempart_sip::uri::Aor;
 use rempart_storage::{Ban, StoreError};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::location::removed;
 pub(crate) use self::office::lifted;
 pub use self::office::{Change, Done, Emit, Office, network};
 pub use self::row::{

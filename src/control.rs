@@ -22,7 +22,9 @@ use tracing::{debug, warn};
 
 pub use self::client::Client;
 pub use self::socket::{Listener, SocketError};
-use crate::admin::{AdminError, AdminReply, AdminRequest, Change, Done, Live, Office, lifted};
+use crate::admin::{
+    AdminError, AdminReply, AdminRequest, Change, Done, Live, Office, lifted, removed,
+};
 
 /// Longest line either side reads, in bytes: a batch of an import is the longest there is.
 pub const LINE_MAX: usize = 1 << 20;
@@ -154,7 +156,7 @@ async fn located<L: Live>(
 async fn forget<L: Live>(user: &str, office: &Office, live: &L) -> Result<Done, AdminError> {
     let aor = office.aor(user)?;
     let count = live.remove_location(&aor).await?;
-    Ok(Done::new(format!("removed {count} bindings of {aor}"), count))
+    Ok(removed(&aor, count))
 }
 
 async fn enforce<L: Live>(live: &L, change: &Change) -> Result<(), AdminError> {

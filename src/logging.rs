@@ -1,7 +1,7 @@
 //! Log lines to standard output: one per decision, RFC 3339 in UTC, as text or JSON.
 //!
-//! Values taken from messages are fields of their own and escaped by the formatter, so a line is
-//! always one line.
+//! Values taken from messages are fields of their own, given as strings or with `?`, which the
+//! formatter escapes, so that a line is always one line; `%` is for our own types only.
 
 use std::fmt;
 use std::io::IsTerminal;

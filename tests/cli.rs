@@ -325,6 +325,15 @@ fn bans_are_added_listed_and_lifted() {
 }
 
 #[test]
+fn locations_are_read_without_a_server() {
+    let site = Site::new();
+    assert_eq!(site.run("location show alice@a.example --json").ok(), "[]\n");
+    let out = site.run("location remove alice@a.example").ok();
+    assert_eq!(out, "alice@a.example is not registered\n");
+    site.run("location show alice@c.example").failed("is not served here");
+}
+
+#[test]
 fn status_without_a_server_fails_and_says_how_to_start_one() {
     Site::new().run("status").failed("no rempart is running with this config");
 }

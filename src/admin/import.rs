@@ -14,8 +14,8 @@ impl Office {
         let now = now_unix();
         let mut good = Vec::with_capacity(rows.len());
         for row in rows {
-            match self.account(&row.account, now) {
-                Ok((subscriber, _)) => good.push(subscriber),
+            match self.credentials(&row.account) {
+                Ok(credentials) => good.push(self.row(credentials, now)?.0),
                 Err(AdminError(reason)) => {
                     emit(AdminReply::Refused(RefusedRow { line: row.line, reason }));
                 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use rempart_sip::digest::Ha1;
 use rempart_sip::flow::SourceKey;
 use rempart_sip::uri::Aor;
 use rempart_storage::{
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Account, AdminError, AdminReply, AdminRequest, BanRow, Lift, Origin, Secret, SubscriberRow,
-    TrustedRow, Who,
+    TrustedRow, Who, location,
 };
 use crate::config::Config;
 use crate::config::names::LocalNames;
@@ -75,6 +76,20 @@ impl Office {
         Self { names: LocalNames::here(&config), config, store }
     }
 
+    /// Carries out any request while no server runs: bindings come from the journal in the
+    /// store's folder.
+    pub fn execute_offline(&self, request: &AdminRequest, emit: Emit) -> Result<Done, AdminError> {
+        match (request, self.config.storage.folder()) {
+            (AdminRequest::LocationShow(who), Some(folder)) => {
+                location::show(folder, &self.aor(&who.user)?, emit)
+            }
+            (AdminRequest::LocationRemove(who), Some(folder)) => {
+                location::remove(folder, &self.aor(&who.user)?)
+            }
+            _ => self.execute(request, emit).map(|(done, _)| done),
+        }
+    }
+
     /// Carries out what needs nothing but the store; rows go to `emit` on the way. Waits for the
     /// disk. What only a running server knows is refused.
     pub fn execute(
@@ -119,11 +134,8 @@ impl Office {
         self.names.aor(text).map_or_else(|_| text.to_owned(), |aor| aor.to_string())
     }
 
-    pub(super) fn account(
-        &self,
-        account: &Account,
-        now: u64,
-    ) -> Result<(Subscriber, bool), AdminError> {
+    /// Who an account is and what proves it; an error is about what the operator wrote.
+    pub(super) fn credentials(&self, account: &Account) -> Result<(Aor, Ha1), AdminError> {
         let aor = self.aor(&account.user)?;
         let realm = account.user.rsplit_once('@').map_or("", |(_, host)| host);
         let realm = crate::config::listen::canonical_host(realm).unwrap_or_default();
@@ -135,13 +147,22 @@ impl Office {
             )));
         }
         let ha1 = account.secret.ha1(&aor)?;
+        Ok((aor, ha1))
+    }
+
+    /// The row to store, and whether it takes the place of another; an error is the store's.
+    pub(super) fn row(
+        &self,
+        (aor, ha1): (Aor, Ha1),
+        now: u64,
+    ) -> Result<(Subscriber, bool), AdminError> {
         let before = subscriber(&*self.store, &aor)?;
         let created = before.as_ref().map_or(now, |before| before.created);
         Ok((Subscriber { aor, ha1, created, changed: now }, before.is_some()))
     }
 
     fn add(&self, account: &Account) -> Result<(Done, Change), AdminError> {
-        let (row, exists) = self.account(account, now_unix())?;
+        let (row, exists) = self.row(self.credentials(account)?, now_unix())?;
         if exists {
             let user = &row.aor;
             return Err(AdminError(format!(
@@ -154,7 +175,7 @@ impl Office {
     }
 
     fn change(&self, account: &Account) -> Result<(Done, Change), AdminError> {
-        let (row, exists) = self.account(account, now_unix())?;
+        let (row, exists) = self.row(self.credentials(account)?, now_unix())?;
         if !exists {
             return Err(unknown_user(&row.aor));
         }

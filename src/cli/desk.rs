@@ -63,7 +63,7 @@ impl Desk {
     ) -> Result<Done, AdminError> {
         match self {
             Self::Server(client) => client.ask(request, each),
-            Self::Store(office) => office.execute(request, each).map(|(done, _)| done),
+            Self::Store(office) => office.execute_offline(request, each),
         }
     }
 

@@ -53,7 +53,11 @@ impl fmt::Display for SocketError {
                 path.display()
             ),
             Self::Io { path, source } => {
-                write!(f, "{}: cannot open the control socket: {source}", path.display())
+                write!(
+                    f,
+                    "{}: cannot open the control socket: {source}; change \"control\"",
+                    path.display()
+                )
             }
         }
     }

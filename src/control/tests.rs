@@ -106,7 +106,7 @@ fn what_only_the_server_knows_comes_from_it() {
         let (_, done) = ask(path, &AdminRequest::LocationShow(who.clone()));
         assert_eq!(done, Err(AdminError("no locations here".to_owned())));
         let (_, done) = ask(path, &AdminRequest::LocationRemove(who));
-        assert_eq!(done, Ok(Done::new("removed 1 bindings of alice@a.example", 1)));
+        assert_eq!(done, Ok(Done::new("removed 1 binding of alice@a.example", 1)));
     });
 }
 
