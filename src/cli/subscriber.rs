@@ -47,7 +47,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Load many users: lines of user TAB domain TAB password, or `ha1:` and hex digits
+    /// Load many users: lines of user TAB domain TAB password, or `ha1:` and hex digits. Refused
+    /// lines are named and the rest is loaded; exit code 1 only if all were refused
     Import(import::Import),
 }
 
