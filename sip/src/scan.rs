@@ -57,7 +57,7 @@ pub(crate) fn content_length(head: &[u8]) -> Result<Option<usize>, Malformed> {
     loop {
         at = match next_field(head, at) {
             Next::Field(field) => {
-                if HeaderName::parse(field.name.of(head)) == HeaderName::ContentLength {
+                if field.id == HeaderName::ContentLength {
                     let value = read_length(field.value.of(head)).filter(|_| length.is_none());
                     length = Some(value.ok_or(BAD_LENGTH)?);
                 }
@@ -191,7 +191,7 @@ impl<'a> Pass<'a, '_> {
     }
 
     fn field(&mut self, field: Field) {
-        let id = HeaderName::parse(field.name.of(self.raw));
+        let id = field.id;
         self.index.bare_lf |= field.bare_lf;
         self.refuse_unless(!field.bare_cr, "Bare CR in header");
         if id.stands_once() && self.index.has(id) {

@@ -191,8 +191,12 @@ impl HeaderName {
             20 => &[HeaderName::PPreferredIdentity],
             _ => &[],
         };
-        let found = candidates.iter().find(|c| c.as_str().as_bytes().eq_ignore_ascii_case(name));
-        found.copied().unwrap_or(HeaderName::Other)
+        let first = name.first().map_or(0, |letter| letter | 0x20);
+        let is_it = |candidate: &&HeaderName| {
+            let text = candidate.as_str().as_bytes();
+            text.first().is_some_and(|letter| letter | 0x20 == first) && same_name(text, name)
+        };
+        candidates.iter().find(is_it).copied().unwrap_or(HeaderName::Other)
     }
 
     /// Names that stand once in a message (RFC 3261 section 7.3.1): a second one is an attempt to
@@ -214,6 +218,19 @@ impl HeaderName {
         matches!(self, From | To | Contact | Route | RecordRoute | Path | ReferTo | ServiceRoute)
             || matches!(self, HeaderName::PAssertedIdentity | HeaderName::PPreferredIdentity)
     }
+}
+
+/// Equality in any case, eight octets a step. `text` holds letters and hyphens only: bit 5 is the
+/// case of a letter, and a hyphen without it is a CR, which no name holds.
+fn same_name(text: &[u8], name: &[u8]) -> bool {
+    const CASE: u64 = u64::from_le_bytes([0x20; 8]);
+    let (texts, text_end) = text.as_chunks::<8>();
+    let (names, name_end) = name.as_chunks::<8>();
+    let differ = |(a, b): (&[u8; 8], &[u8; 8])| {
+        (u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b)) & !CASE != 0
+    };
+    let differ_at_end = |(a, b): (&u8, &u8)| (a ^ b) & !0x20 != 0;
+    !texts.iter().zip(names).any(differ) && !text_end.iter().zip(name_end).any(differ_at_end)
 }
 
 /// Compact forms whose long name has no id here.
@@ -258,6 +275,8 @@ mod tests {
         assert_eq!(HeaderName::parse(b"V"), HeaderName::Via);
         assert_eq!(HeaderName::parse(b"l"), HeaderName::ContentLength);
         assert_eq!(HeaderName::parse(b"z"), HeaderName::Other);
+        assert_eq!(HeaderName::parse(b"Content-Lengti"), HeaderName::Other);
+        assert_eq!(HeaderName::parse(b"Content-Mength"), HeaderName::Other);
         assert_eq!((compact_of("subject"), long_of(b'S')), (Some(b's'), Some("Subject")));
     }
 }

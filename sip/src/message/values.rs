@@ -1,10 +1,17 @@
 //! Comma-separated header values (RFC 3261 section 7.3.1): commas inside quoted strings and
 //! angle brackets belong to the value.
 
-use super::octets::{quoted_len, trim};
+use super::octets::{find, quoted_len, trim};
 
 /// Where the first value of a list ends: its comma, or the end of the list.
 pub(crate) fn value_end(list: &[u8]) -> usize {
+    match find(list, b',') {
+        Some(_) => value_end_of_many(list),
+        None => list.len(),
+    }
+}
+
+fn value_end_of_many(list: &[u8]) -> usize {
     let mut at = 0;
     let mut bracket = false;
     while let Some(octet) = list.get(at) {

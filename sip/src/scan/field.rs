@@ -1,12 +1,14 @@
 //! One header field with its folded lines (RFC 3261 section 7.3.1): where its name, value and end
 //! stand.
 
+use crate::message::HeaderName;
 use crate::message::index::Span;
-use crate::message::octets::{find2, is_lws, is_token};
+use crate::message::octets::{find2, is_lws, is_whole_token};
 
 /// A header field found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field {
+    pub id: HeaderName,
     pub name: Span,
     /// Without white space at its ends.
     pub value: Span,
@@ -41,24 +43,29 @@ pub(super) fn next_field(raw: &[u8], at: usize) -> Next {
 }
 
 fn named(raw: &[u8], at: usize) -> Next {
-    let name_end = run_end(raw, at, is_token);
-    let colon = run_end(raw, name_end, |o| matches!(o, b' ' | b'\t'));
-    let end = line_end(raw, at.max(name_end));
-    if name_end == at || raw.get(colon) != Some(&b':') {
-        return Next::Unnamed { end: end.whole };
+    let rest = raw.get(at..).unwrap_or_default();
+    let colon = find2(rest, b':', b'\n').unwrap_or(rest.len());
+    let name = rest.get(..colon).map_or(0, |name| name_len(name));
+    let id = HeaderName::parse(rest.get(..name).unwrap_or_default());
+    let is_name = || is_whole_token(rest.get(..name).unwrap_or_default());
+    if rest.get(colon) != Some(&b':') || (id == HeaderName::Other && !is_name()) {
+        return Next::Unnamed { end: line_end(raw, at).whole };
     }
+    let end = line_end(raw, at + colon);
     Next::Field(Field {
-        name: Span::new(at, name_end),
-        value: trimmed(raw, colon + 1, end.text),
+        id,
+        name: Span::new(at, at + name),
+        value: trimmed(raw, at + colon + 1, end.text),
         whole: Span::new(at, end.whole),
         bare_lf: end.bare_lf,
         bare_cr: end.bare_cr,
     })
 }
 
-fn run_end(raw: &[u8], start: usize, inside: impl Fn(u8) -> bool) -> usize {
-    let rest = raw.get(start..).unwrap_or_default();
-    start + rest.iter().position(|o| !inside(*o)).unwrap_or(rest.len())
+/// Length of a name without the white space that may stand before its colon.
+fn name_len(name: &[u8]) -> usize {
+    let blanks = name.iter().rev().take_while(|o| matches!(o, b' ' | b'\t')).count();
+    name.len() - blanks
 }
 
 fn trimmed(raw: &[u8], mut start: usize, mut end: usize) -> Span {
