@@ -42,6 +42,10 @@ impl fmt::Display for FramingError {
 
 impl std::error::Error for FramingError {}
 
+/// Octets of room that a stream keeps between messages: thousands of idle connections must not
+/// each hold what their longest message took.
+const IDLE_CAPACITY: usize = 2_048;
+
 /// Cuts one stream. Feed it with `push`, then take frames (it is an iterator) until None; it
 /// holds at most one unfinished message and what was pushed last.
 #[derive(Debug)]
@@ -102,6 +106,11 @@ impl Framer {
         self.taken += octets;
         self.searched = 0;
         self.total = None;
+        if self.taken == self.buffer.len() {
+            self.buffer.clear();
+            self.buffer.shrink_to(IDLE_CAPACITY);
+            self.taken = 0;
+        }
     }
 
     /// Line ends between messages. A CR LF that stands last waits for its sequel, because it may
@@ -225,6 +234,15 @@ mod tests {
         let mut framer = Framer::new(60);
         assert_eq!(frames(&mut framer, b"\x16").len(), 1);
         assert!(frames(&mut framer, PLAIN).is_empty() && !framer.pending());
+    }
+
+    #[test]
+    fn idle_stream_holds_little() {
+        let body = "x".repeat(50_000);
+        let text = format!("A sip:h SIP/2.0\r\nl: 50000\r\n\r\n{body}");
+        let mut framer = Framer::new(65_535);
+        assert_eq!(frames(&mut framer, text.as_bytes()).len(), 1);
+        assert!(framer.buffer.capacity() < 5_000);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) fn next_field(raw: &[u8], at: usize) -> Next {
 fn named(raw: &[u8], at: usize) -> Next {
     let rest = raw.get(at..).unwrap_or_default();
     let colon = find2(rest, b':', b'\n').unwrap_or(rest.len());
-    let name = rest.get(..colon).map_or(0, |name| name_len(name));
+    let name = rest.get(..colon).map_or(0, name_len);
     let id = HeaderName::parse(rest.get(..name).unwrap_or_default());
     let is_name = || is_whole_token(rest.get(..name).unwrap_or_default());
     if rest.get(colon) != Some(&b':') || (id == HeaderName::Other && !is_name()) {
