@@ -7,3 +7,4 @@ pub mod control;
 pub mod logging;
 pub mod server;
 pub mod timestamp;
+pub mod transport;
