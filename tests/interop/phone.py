@@ -1,6 +1,7 @@
 """One PJSUA2 phone without a sound card, driven by lines on stdin, telling events as JSON lines.
 
-Commands: `call URI`, `hold`, `resume`, `stats`, `hangup`, `quit`, and `when-called answer|ring|decline`.
+Commands: `call URI`, `hold`, `resume`, `stats`, `hangup`, `quit`, and
+`when-called answer|ring|decline`.
 """
 
 import argparse
