@@ -1,0 +1,105 @@
+//! The way in: what a shard's readers hold. Knows the bans before anything is copied, lends
+//! buffers, and hands batches to the gate within the bound on work in hand.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use rempart_sip::flow::{Flow, SourceKey};
+
+use crate::bans::Bans;
+use crate::clock;
+use crate::counters::Counters;
+use crate::gate::{Gate, Inbound};
+use crate::router::{Router, SendFailed};
+use crate::ticket::InFlight;
+use crate::wire::{Batch, SendToken};
+
+/// Buffers kept for the next batches.
+const POOLED_MAX: usize = 64;
+
+/// A buffer larger than this is not kept: one rare burst must not hold memory for good.
+const POOLED_OCTETS_MAX: usize = 1 << 20;
+
+/// Emptied batches, shared by the readers and the actors of one shard.
+pub type Pool = Rc<RefCell<Vec<Batch>>>;
+
+/// What one shard's readers hold. Lives on the shard's arbiter.
+#[derive(Clone)]
+pub struct Door {
+    pub(crate) bans: Rc<RefCell<Bans>>,
+    pub(crate) gate: Addr<Gate>,
+    pub(crate) router: Addr<Router>,
+    pub(crate) pool: Pool,
+    pub(crate) in_flight: InFlight,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) shards: usize,
+}
+
+impl Door {
+    /// Whether everything from this flow is dropped unread.
+    pub fn is_banned(&self, flow: &Flow) -> bool {
+        let banned = self.bans.borrow().is_banned(flow.source(), clock::now());
+        if banned {
+            self.counters.refused("banned");
+        }
+        banned
+    }
+
+    /// An empty batch.
+    pub fn batch(&self) -> Batch {
+        self.pool.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Hands a batch to the gate.
+    ///
+    /// # Errors
+    ///
+    /// The batch itself when there is no room: datagrams are then shed, streams stop reading and
+    /// try again.
+    pub fn deliver(&self, mut batch: Batch) -> Result<(), Batch> {
+        let Some(ticket) = self.in_flight.admit(batch.len()) else { return Err(batch) };
+        batch.hold(ticket);
+        self.gate.try_send(Inbound(batch)).map_err(|refused| match refused {
+            SendError::Full(Inbound(batch)) | SendError::Closed(Inbound(batch)) => batch,
+        })
+    }
+
+    /// Tells the shard that a message with a token did not leave.
+    pub fn send_failed(&self, token: SendToken) {
+        if self.router.try_send(SendFailed(token)).is_err() {
+            self.counters.shed("send-failed", 1);
+        }
+    }
+
+    /// Which shard serves this address.
+    pub fn shard_of(&self, ip: IpAddr) -> usize {
+        shard_of(SourceKey::of(ip), self.shards)
+    }
+
+    /// Counts messages dropped for want of room.
+    pub fn shed(&self, messages: usize) {
+        self.counters.shed("in-flight", messages);
+    }
+}
+
+/// Gives an emptied batch back to the pool.
+pub(crate) fn recycle(pool: &Pool, mut batch: Batch) {
+    batch.clear();
+    let mut pool = pool.borrow_mut();
+    if pool.len() < POOLED_MAX && batch.octets() <= POOLED_OCTETS_MAX {
+        pool.push(batch);
+    }
+}
+
+/// The shard of a source. The kernel makes the same choice for datagrams: one source's requests
+/// meet one shard, in order, and its counters need no lock.
+pub fn shard_of(source: SourceKey, shards: usize) -> usize {
+    let word = match source.address() {
+        IpAddr::V4(v4) => v4.to_bits(),
+        IpAddr::V6(v6) => ((v6.to_bits() >> 96) ^ (v6.to_bits() >> 64)) as u32,
+    };
+    word as usize % shards.max(1)
+}

@@ -1,0 +1,220 @@
+//! The whole edge in one handle: starts the shards, each on an arbiter of its own, and speaks for
+//! all of them to operators.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::prelude::*;
+use rempart_sip::flow::SourceKey;
+use rempart_sip::registrar::Binding;
+use rempart_sip::uri::Aor;
+use rempart_storage::{Ban, StoreError, Suspension, bans, suspensions};
+use tokio::sync::oneshot;
+
+use crate::bans::{Bans, source_of};
+use crate::clock::{now, now_unix};
+use crate::door::{Door, Pool, shard_of};
+use crate::gate::{BanSource, Gate, ListBans, UnbanSource};
+use crate::router::{LiftSuspensions, ListSuspensions, Router};
+use crate::settings::Settings;
+use crate::shared::{Homes, Shared};
+use crate::subscriber::ForgetBindings;
+use crate::ticket::InFlight;
+use crate::wire::Wire;
+
+/// One shard's actors, as the edge reaches them.
+struct Shard {
+    gate: Addr<Gate>,
+    router: Addr<Router>,
+}
+
+/// The running edge.
+pub struct Edge {
+    shared: Arc<Shared>,
+    shards: Vec<Shard>,
+    arbiters: Vec<Arbiter>,
+}
+
+/// What a start needs on a shard's arbiter.
+struct Plug {
+    shared: Arc<Shared>,
+    wire: Arc<dyn Wire>,
+    in_flight: InFlight,
+    bans: Arc<Vec<Ban>>,
+    suspensions: Arc<Vec<Suspension>>,
+}
+
+impl Edge {
+    /// Starts `shards` shards that speak through `wire`.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn start(
+        settings: Settings,
+        homes: Homes,
+        wire: Arc<dyn Wire>,
+        shards: usize,
+    ) -> Result<Self, StoreError> {
+        let in_flight = InFlight::new(settings.limits.in_flight);
+        let shared = Arc::new(Shared::load(settings, homes, shards)?);
+        let bans = Arc::new(bans(&*shared.store)?);
+        let suspensions = Arc::new(suspensions(&*shared.store)?);
+        let arbiters: Vec<Arbiter> = (0..shards).map(|_| Arbiter::new()).collect();
+        let mut doors = Vec::new();
+        for (shard, arbiter) in arbiters.iter().enumerate() {
+            let plug = Plug {
+                shared: shared.clone(),
+                wire: wire.clone(),
+                in_flight: in_flight.clone(),
+                bans: bans.clone(),
+                suspensions: suspensions.clone(),
+            };
+            doors.push(start_shard(arbiter, shard, plug).await);
+        }
+        let started: Vec<Shard> = doors.into_iter().flatten().collect();
+        shared.introduce(started.iter().map(|shard| shard.router.clone()).collect());
+        let edge = Self { shared, shards: started, arbiters };
+        edge.open(&wire).await;
+        Ok(edge)
+    }
+
+    /// Opens the transports once every shard knows every other.
+    async fn open(&self, wire: &Arc<dyn Wire>) {
+        for (shard, arbiter) in self.arbiters.iter().enumerate() {
+            let wire = wire.clone();
+            let (done, opened) = oneshot::channel();
+            arbiter.spawn_fn(move || {
+                DOOR.with_borrow(|door| {
+                    if let Some(door) = door {
+                        wire.open(shard, door.clone());
+                    }
+                });
+                done.send(()).ok();
+            });
+            drop(opened.await);
+        }
+    }
+
+    /// What the shards share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Every ban that stands.
+    pub async fn bans(&self) -> Vec<Ban> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(shard.gate.send(ListBans).await.unwrap_or_default());
+        }
+        all
+    }
+
+    /// Every suspension that stands.
+    pub async fn suspensions(&self) -> Vec<Suspension> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(shard.router.send(ListSuspensions).await.unwrap_or_default());
+        }
+        all
+    }
+
+    /// Puts a ban in force. Persisting it is the caller's business.
+    pub async fn ban(&self, ban: &Ban) {
+        let source = source_of(&ban.source);
+        if let Some(shard) = self.shards.get(shard_of(source, self.shards.len())) {
+            shard.gate.send(BanSource(ban.clone())).await.ok();
+        }
+    }
+
+    /// Lifts bans and suspensions: of a source, of a user, or of the user at that source. Returns
+    /// how many stood.
+    pub async fn unban(&self, source: Option<SourceKey>, user: Option<String>) -> usize {
+        let mut lifted = 0;
+        if let (Some(source), None) = (source, &user)
+            && let Some(shard) = self.shards.get(shard_of(source, self.shards.len()))
+        {
+            lifted += usize::from(shard.gate.send(UnbanSource(source)).await.unwrap_or_default());
+        }
+        for shard in &self.shards {
+            let lift = LiftSuspensions { user: user.clone(), source };
+            lifted += shard.router.send(lift).await.unwrap_or_default();
+        }
+        lifted
+    }
+
+    /// The bindings of a subscriber.
+    pub fn bindings(&self, aor: &Aor) -> Vec<Binding> {
+        self.shared.location.bindings(aor, now_unix())
+    }
+
+    /// Removes every binding of a subscriber, durably.
+    ///
+    /// # Errors
+    ///
+    /// What kept the journal from holding it.
+    pub async fn forget_bindings(&self, aor: &Aor) -> Result<usize, String> {
+        let hash = self.shared.sealer.loop_hash(&[aor.as_str().as_bytes()]) as usize;
+        let home = self.shards.get(hash % self.shards.len().max(1));
+        let home = home.ok_or("no shard runs")?;
+        home.router.send(ForgetBindings(aor.clone())).await.map_err(|error| error.to_string())?
+    }
+
+    /// Reads one subscriber from the store again.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub fn reload_subscriber(&self, aor: &Aor) -> Result<(), StoreError> {
+        self.shared.accounts.reload(&*self.shared.store, aor)
+    }
+
+    /// Transactions now.
+    pub fn transactions(&self) -> u64 {
+        self.shared.counters.transactions.load(Ordering::Relaxed)
+    }
+
+    /// Stops every shard; what is journalled stays.
+    pub fn stop(&self) {
+        if let Err(error) = self.shared.journal.flush() {
+            tracing::error!(%error, "bindings cannot be made durable");
+        }
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+    }
+}
+
+thread_local! {
+    /// The door of the shard that runs on this arbiter, between its start and its opening.
+    static DOOR: RefCell<Option<Door>> = const { RefCell::new(None) };
+}
+
+async fn start_shard(arbiter: &Arbiter, shard: usize, plug: Plug) -> Option<Shard> {
+    let (done, started) = oneshot::channel();
+    arbiter.spawn_fn(move || {
+        let door = door(shard, plug);
+        let shard = Shard { gate: door.gate.clone(), router: door.router.clone() };
+        DOOR.set(Some(door));
+        drop(done.send(shard));
+    });
+    started.await.ok()
+}
+
+/// Builds one shard in walk order, on its own arbiter.
+fn door(shard: usize, plug: Plug) -> Door {
+    let Plug { shared, wire, in_flight, bans, suspensions } = plug;
+    let (pool, shards) = (Pool::default(), shared.shards());
+    let mut router = Router::new(shared.clone(), shard, wire.outbox(shard), pool.clone());
+    router.load_suspensions(suspensions.iter().cloned());
+    let router = router.start();
+    let own = bans.iter().filter(|ban| shard_of(source_of(&ban.source), shards) == shard);
+    let mut standing = Bans::default();
+    own.for_each(|ban| standing.insert(source_of(&ban.source), ban.clone(), now(), now_unix()));
+    let bans = Rc::new(RefCell::new(standing));
+    let gate = Gate::new(shared.clone(), bans.clone(), pool.clone(), router.clone()).start();
+    let counters = shared.counters.clone();
+    Door { bans, gate, router, pool, in_flight, counters, shards }
+}

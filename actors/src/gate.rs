@@ -1,0 +1,250 @@
+//! Stage 1: trusted sources pass, banned ones are dropped, the rest are counted (R28). The table
+//! counts everyone; a source past half the limit gets a flood actor of its own.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use rempart_sip::flow::{Flow, SourceKey};
+use rempart_storage::{Ban, Evidence};
+use tracing::{debug, warn};
+
+use crate::bans::{Bans, network};
+use crate::clock::{now, now_unix};
+use crate::directory::Directory;
+use crate::door::{Pool, recycle};
+use crate::flood::{Flood, Metered, Offence};
+use crate::meter::{Meter, threshold};
+use crate::router::{Admitted, Router};
+use crate::scribe::Record;
+use crate::settings::FloodRule;
+use crate::shared::Shared;
+use crate::sources::{Counted, Sources, TIMES_MAX};
+use crate::wire::Batch;
+
+/// Flood actors per shard.
+pub const FLOOD_ACTORS_MAX: usize = 10_000;
+
+/// Batches that wait for the gate.
+pub const GATE_MAILBOX: usize = 4_096;
+
+/// Messages from the network, as a reader hands them over.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Inbound(pub Batch);
+
+/// A flood actor's word that its source crossed the limit.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Banned {
+    /// The source.
+    pub source: SourceKey,
+    /// What crossed the limit.
+    pub offence: Offence,
+}
+
+/// Bans a source; asked by an operator.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct BanSource(pub Ban);
+
+/// Lifts the ban of a source, with a fresh window; says whether there was one.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct UnbanSource(pub SourceKey);
+
+/// Asks for the bans that stand.
+#[derive(Message)]
+#[rtype(result = "Vec<Ban>")]
+pub struct ListBans;
+
+/// The gate of one shard.
+pub struct Gate {
+    shared: Arc<Shared>,
+    bans: Rc<RefCell<Bans>>,
+    pool: Pool,
+    sources: Sources,
+    floods: Directory<SourceKey, Flood>,
+    router: Addr<Router>,
+}
+
+impl Gate {
+    /// A gate that hands what passes to `router`.
+    pub fn new(
+        shared: Arc<Shared>,
+        bans: Rc<RefCell<Bans>>,
+        pool: Pool,
+        router: Addr<Router>,
+    ) -> Self {
+        let sources = shared.settings().limits.sources / shared.shards();
+        let sources = Sources::new(sources, now());
+        let floods = Directory::new(FLOOD_ACTORS_MAX);
+        Self { shared, bans, pool, sources, floods, router }
+    }
+
+    fn meter(&mut self, batch: &mut Batch, rule: &FloodRule, ctx: &mut Context<Self>) {
+        let (now, threshold) = (now(), threshold(rule));
+        let mut metered = Vec::new();
+        batch.retain(|flow, message| {
+            let source = flow.source();
+            if self.bans.borrow().is_banned(source, now) {
+                self.shared.counters.refused("banned");
+                return false;
+            }
+            if is_response(message) || self.shared.is_exempt(flow) {
+                return true;
+            }
+            self.passes_table(source, rule, threshold, now, ctx) || {
+                metered.push((*flow, message.to_vec()));
+                false
+            }
+        });
+        for (flow, message) in metered {
+            self.to_flood_actor(flow, &message);
+        }
+    }
+
+    /// Whether the source is quiet enough to need no actor; starts its actor otherwise.
+    fn passes_table(
+        &mut self,
+        source: SourceKey,
+        rule: &FloodRule,
+        threshold: usize,
+        now: Instant,
+        ctx: &mut Context<Self>,
+    ) -> bool {
+        if self.floods.get(&source).is_some() {
+            return false;
+        }
+        match self.sources.hit(source, rule, threshold, now) {
+            Counted::Pass | Counted::Full => true,
+            Counted::Hot { ages_ms, count } => {
+                let meter = Meter::new(*rule, instants(&ages_ms, count, now), now);
+                let (next, gate) = (self.router.clone(), ctx.address());
+                self.floods.get_or_start(&source, || Flood::new(source, meter, next, gate));
+                false
+            }
+        }
+    }
+
+    fn to_flood_actor(&self, flow: Flow, message: &[u8]) {
+        let Some(flood) = self.floods.get(&flow.source()) else { return };
+        if flood.try_send(Metered(Batch::of(flow, message))).is_err() {
+            self.shared.counters.shed("flood-mailbox", 1);
+        }
+    }
+
+    fn ban(&mut self, ban: Ban) {
+        let source = crate::bans::source_of(&ban.source);
+        self.bans.borrow_mut().insert(source, ban, now(), now_unix());
+    }
+
+    fn sweep(&mut self, _: &mut Context<Self>) {
+        self.floods.sweep();
+        self.bans.borrow_mut().sweep(now());
+    }
+}
+
+impl Actor for Gate {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(GATE_MAILBOX);
+        ctx.run_interval(Duration::from_secs(10), Self::sweep);
+    }
+}
+
+impl Handler<Inbound> for Gate {
+    type Result = ();
+
+    fn handle(&mut self, Inbound(mut batch): Inbound, ctx: &mut Self::Context) {
+        let settings = self.shared.settings();
+        if let Some(rule) = &settings.flood {
+            self.meter(&mut batch, rule, ctx);
+        }
+        if batch.is_empty() {
+            return recycle(&self.pool, batch);
+        }
+        let messages = batch.len();
+        if self.router.try_send(Admitted(batch)).is_err() {
+            self.shared.counters.shed("router-mailbox", messages);
+        }
+    }
+}
+
+impl Handler<Banned> for Gate {
+    type Result = ();
+
+    fn handle(&mut self, Banned { source, offence }: Banned, _: &mut Self::Context) {
+        let Some(rule) = self.shared.settings().flood else { return };
+        let (since, ip) = (now_unix(), source.address());
+        let evidence = match offence.transport.reliable() {
+            true => Evidence::Proven,
+            false => Evidence::Unproven,
+        };
+        let ban = Ban {
+            source: network(source),
+            reason: "flooding".to_owned(),
+            evidence,
+            since,
+            until: since + rule.ban.as_secs().max(1),
+            level: 0,
+        };
+        alert(ip, &offence, &rule);
+        self.shared.write(Record::Ban(ban.clone()));
+        self.ban(ban);
+    }
+}
+
+/// The alert of R24: one line per ban, the address a field of its own.
+fn alert(source: IpAddr, offence: &Offence, rule: &FloodRule) {
+    warn!(
+        event = "flood.ban", %source, port = offence.port, transport = %offence.transport,
+        requests = rule.requests, ban_secs = rule.ban.as_secs(), alert = true, "source banned"
+    );
+}
+
+impl Handler<BanSource> for Gate {
+    type Result = ();
+
+    fn handle(&mut self, BanSource(ban): BanSource, _: &mut Self::Context) {
+        self.ban(ban);
+    }
+}
+
+impl Handler<UnbanSource> for Gate {
+    type Result = bool;
+
+    fn handle(&mut self, UnbanSource(source): UnbanSource, _: &mut Self::Context) -> bool {
+        self.sources.remove(source);
+        let metered = self.floods.remove(&source).is_some();
+        let banned = self.bans.borrow_mut().remove(source, now());
+        debug!(event = "flood.unban", source = %source.address(), banned, metered, "ban lifted");
+        banned
+    }
+}
+
+impl Handler<ListBans> for Gate {
+    type Result = Vec<Ban>;
+
+    fn handle(&mut self, _: ListBans, _: &mut Self::Context) -> Vec<Ban> {
+        self.bans.borrow().rows(now())
+    }
+}
+
+/// A status line. Only requests are counted (R3, R23): responses match a transaction or vanish.
+fn is_response(message: &[u8]) -> bool {
+    message.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/2.0 "))
+}
+
+fn instants(
+    ages_ms: &[u32; TIMES_MAX],
+    count: usize,
+    now: Instant,
+) -> impl Iterator<Item = Instant> {
+    let ages = ages_ms.iter().take(count).map(|age| Duration::from_millis(u64::from(*age)));
+    ages.map(move |age| now.checked_sub(age).unwrap_or(now)).collect::<Vec<_>>().into_iter()
+}

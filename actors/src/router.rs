@@ -1,0 +1,335 @@
+//! Stages 3 to 8: one router per shard parses what the gate admits, absorbs retransmissions,
+//! applies the relay rules (R1, R2, R12 to R22) and relays. It owns the shard's transactions.
+
+mod answer;
+mod authenticate;
+mod classify;
+mod credentials;
+mod dialog;
+mod forward;
+mod intake;
+mod locate;
+mod registration;
+mod responses;
+mod timers;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use rempart_sip::flow::Flow;
+use rempart_sip::message::{Index, Message as SipMessage, OwnedMessage};
+use rempart_sip::refusal::Refusal;
+use rempart_sip::registrar::Binding;
+use rempart_sip::transaction::TransactionKey;
+use rempart_sip::uri::Aor;
+use rempart_storage::Suspension;
+
+use crate::auth_guard::{Attempt, GuardKey, Judgement};
+use crate::bans::source_of;
+use crate::clock::{now, now_unix};
+use crate::directory::Directory;
+use crate::door::{Pool, recycle, shard_of};
+use crate::guard_desk::GuardDesk;
+use crate::nonce_uses::NonceUses;
+use crate::shared::Shared;
+use crate::subscriber::{ForgetBindings, Register, SUBSCRIBERS_MAX, Subscriber};
+use crate::transactions::Transactions;
+use crate::wire::{Batch, Outbox, Resolved, SendToken};
+
+pub use authenticate::Pending;
+
+/// Batches that wait for the router.
+pub const ROUTER_MAILBOX: usize = 8_192;
+
+/// Messages that the gate let through.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Admitted(pub Batch);
+
+/// A message with a token did not leave.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SendFailed(pub SendToken);
+
+/// A guard's judgement on the credentials of a waiting request.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Judged {
+    /// The waiting transaction.
+    pub transaction: TransactionKey,
+    /// The judgement.
+    pub judgement: Judgement,
+}
+
+/// A guard suspended its key.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Suspended {
+    /// The key.
+    pub key: GuardKey,
+    /// When it ends.
+    pub until: Instant,
+}
+
+/// A subscriber's answer to a waiting REGISTER.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Registered {
+    /// The waiting transaction.
+    pub transaction: TransactionKey,
+    /// Its request, given back.
+    pub request: Box<OwnedMessage>,
+    /// The bindings now in force, or why nothing changed.
+    pub outcome: Result<Vec<Binding>, Refusal>,
+}
+
+/// The addresses of a name that a waiting request asked for.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct NameResolved {
+    transaction: TransactionKey,
+    target: Box<crate::relay::Target>,
+    result: Resolved,
+}
+
+/// Lifts suspensions of a user, of a source, or of both together; says how many.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "usize")]
+pub struct LiftSuspensions {
+    /// The user, or everyone.
+    pub user: Option<String>,
+    /// The source, or every source.
+    pub source: Option<rempart_sip::flow::SourceKey>,
+}
+
+/// Asks for the suspensions that stand.
+#[derive(Message)]
+#[rtype(result = "Vec<Suspension>")]
+pub struct ListSuspensions;
+
+/// Time to send what the last messages left in the buffers.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Flush;
+
+/// See the module.
+pub struct Router {
+    shared: Arc<Shared>,
+    shard: usize,
+    outbox: Box<dyn Outbox>,
+    pool: Pool,
+    transactions: Transactions,
+    desk: GuardDesk,
+    nonces: NonceUses,
+    subscribers: Directory<Aor, Subscriber>,
+    registered: Vec<Registered>,
+    index: Index,
+    out: Vec<u8>,
+    unique: u64,
+    flush_due: bool,
+    armed: Option<(Instant, SpawnHandle)>,
+    sweeps: usize,
+    counted: usize,
+}
+
+/// One request as it is worked on.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    message: SipMessage<'a>,
+    flow: Flow,
+    now: Instant,
+}
+
+impl Router {
+    /// The router of `shard`, sending through `outbox`.
+    pub fn new(shared: Arc<Shared>, shard: usize, outbox: Box<dyn Outbox>, pool: Pool) -> Self {
+        let transactions = shared.settings().limits.transactions / shared.shards();
+        Self {
+            desk: GuardDesk::new(shared.clone(), shard),
+            transactions: Transactions::new(transactions.max(1)),
+            shared,
+            shard,
+            outbox,
+            pool,
+            nonces: NonceUses::default(),
+            subscribers: Directory::new(SUBSCRIBERS_MAX),
+            registered: Vec::new(),
+            index: Index::default(),
+            out: Vec::with_capacity(2048),
+            unique: rand::random(),
+            flush_due: false,
+            armed: None,
+            sweeps: 0,
+            counted: 0,
+        }
+    }
+
+    /// Takes over suspensions that an earlier run persisted and that belong to this shard.
+    pub fn load_suspensions(&mut self, rows: impl IntoIterator<Item = Suspension>) {
+        let own: Vec<Suspension> = rows.into_iter().filter(|row| self.is_home(row)).collect();
+        self.desk.load(own);
+    }
+
+    fn is_home(&self, row: &Suspension) -> bool {
+        let shards = self.shared.shards();
+        match (&row.source, Aor::parse(&row.user)) {
+            (Some(source), _) => shard_of(source_of(source), shards) == self.shard,
+            (None, Some(user)) => self.home(&user) == self.shard,
+            (None, None) => false,
+        }
+    }
+
+    fn subscriber(&mut self, aor: &Aor) -> &Addr<Subscriber> {
+        let shared = &self.shared;
+        self.subscribers.get_or_start(aor, || Subscriber::new(aor.clone(), shared.clone()))
+    }
+
+    /// Every handler ends here: the buffers go out once the mailbox is drained, and the one timer
+    /// follows the earliest deadline.
+    fn settle(&mut self, ctx: &mut Context<Self>) {
+        if !self.flush_due {
+            self.flush_due = true;
+            ctx.notify(Flush);
+        }
+        self.arm(ctx);
+    }
+
+    fn sweep(&mut self, _: &mut Context<Self>) {
+        self.desk.sweep();
+        self.subscribers.sweep();
+        let settings = self.shared.settings();
+        let life = settings.auth.nonce_life.as_millis() as u64;
+        self.nonces.sweep(self.shared.clock.unix_ms(now()).saturating_sub(life));
+        if self.shard == 0 {
+            self.sweeps += 1;
+            self.shared.location.sweep(self.sweeps, now_unix());
+        }
+    }
+}
+
+impl Actor for Router {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(ROUTER_MAILBOX);
+        ctx.run_interval(Duration::from_secs(1), Self::sweep);
+    }
+}
+
+impl Handler<Admitted> for Router {
+    type Result = ();
+
+    fn handle(&mut self, Admitted(batch): Admitted, ctx: &mut Self::Context) {
+        let now = now();
+        for (flow, message) in batch.iter() {
+            self.receive(flow, message, now);
+        }
+        recycle(&self.pool, batch);
+        self.settle(ctx);
+    }
+}
+
+impl Handler<Judged> for Router {
+    type Result = ();
+
+    fn handle(&mut self, judged: Judged, ctx: &mut Self::Context) {
+        self.on_judged(judged);
+        self.settle(ctx);
+    }
+}
+
+impl Handler<Attempt> for Router {
+    type Result = ();
+
+    fn handle(&mut self, attempt: Attempt, _: &mut Self::Context) {
+        let (transaction, shard) = (attempt.transaction, attempt.shard);
+        if let Some(judgement) = self.desk.judge(attempt, true) {
+            self.shared.tell(shard, Judged { transaction, judgement });
+        }
+    }
+}
+
+impl Handler<Suspended> for Router {
+    type Result = ();
+
+    fn handle(&mut self, Suspended { key, until }: Suspended, _: &mut Self::Context) {
+        self.desk.suspend(key, until);
+    }
+}
+
+impl Handler<Register> for Router {
+    type Result = ();
+
+    /// A REGISTER from another shard, for a subscriber whose home is here.
+    fn handle(&mut self, register: Register, _: &mut Self::Context) {
+        self.to_subscriber(register);
+    }
+}
+
+impl Handler<Registered> for Router {
+    type Result = ();
+
+    fn handle(&mut self, registered: Registered, ctx: &mut Self::Context) {
+        self.registered.push(registered);
+        self.settle(ctx);
+    }
+}
+
+impl Handler<NameResolved> for Router {
+    type Result = ();
+
+    fn handle(&mut self, found: NameResolved, ctx: &mut Self::Context) {
+        self.on_resolved(found);
+        self.settle(ctx);
+    }
+}
+
+impl Handler<SendFailed> for Router {
+    type Result = ();
+
+    fn handle(&mut self, SendFailed(token): SendFailed, ctx: &mut Self::Context) {
+        self.on_send_failed(token);
+        self.settle(ctx);
+    }
+}
+
+impl Handler<Flush> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
+        self.flush_due = false;
+        self.answer_registered();
+        self.outbox.flush();
+        self.count_transactions();
+        self.arm(ctx);
+    }
+}
+
+impl Handler<ForgetBindings> for Router {
+    type Result = ResponseFuture<Result<usize, String>>;
+
+    fn handle(&mut self, forget: ForgetBindings, _: &mut Self::Context) -> Self::Result {
+        let asked = self.subscriber(&forget.0).send(forget);
+        Box::pin(async move { asked.await.map_err(|error| error.to_string())? })
+    }
+}
+
+impl Handler<LiftSuspensions> for Router {
+    type Result = usize;
+
+    fn handle(&mut self, lift: LiftSuspensions, _: &mut Self::Context) -> usize {
+        self.desk.lift(|key| {
+            lift.user.as_deref().is_none_or(|user| key.user.as_str() == user)
+                && lift.source.is_none_or(|source| key.source == Some(source))
+        })
+    }
+}
+
+impl Handler<ListSuspensions> for Router {
+    type Result = Vec<Suspension>;
+
+    fn handle(&mut self, _: ListSuspensions, _: &mut Self::Context) -> Vec<Suspension> {
+        self.desk.rows()
+    }
+}

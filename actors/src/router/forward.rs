@@ -1,0 +1,377 @@
+//! Sending a request on (RFC 3261 section 16.6): one branch per target, each with its Via, its
+//! sealed Record-Route and its client transaction.
+
+use std::time::Instant;
+
+use rempart_sip::edit::{self, Forward, Routes};
+use rempart_sip::flow::{Flow, Transport};
+use rempart_sip::message::{HeaderName, Message, Method};
+use rempart_sip::proxy::{ResponseContext, breadth_share};
+use rempart_sip::refusal::Refusal;
+use rempart_sip::transaction::{InviteClient, NonInviteClient, TransactionKey};
+use tracing::{debug, info};
+
+use super::dialog::SEAL;
+use super::{Arrival, NameResolved, Router};
+use crate::egress;
+use crate::relay::{Branch, Hop, Plan, Relay, Target};
+use crate::transactions::{Client, ClientTransaction, ServerTransaction, Stage};
+use crate::wire::SendToken;
+
+/// Over this size a request to a resolved target goes over TCP (RFC 3261 section 18.1.1).
+const DATAGRAM_MAX: usize = 1300;
+
+/// What identifies a caller that is no configured peer says nothing here.
+const IDENTITY: [HeaderName; 3] =
+    [HeaderName::PAssertedIdentity, HeaderName::PPreferredIdentity, HeaderName::RemotePartyId];
+
+impl Router {
+    /// Makes the transaction of a new request and relays it.
+    pub(super) fn admit_and_relay(
+        &mut self,
+        arrival: &Arrival<'_>,
+        key: TransactionKey,
+        plan: Plan,
+    ) {
+        if !self.transactions.has_room() {
+            return self.refuse(arrival, &Refusal::Overloaded);
+        }
+        let transaction = self.arrived(arrival);
+        self.relay(key, transaction, plan);
+    }
+
+    /// Relays a request that has a transaction.
+    pub(super) fn relay(
+        &mut self,
+        key: TransactionKey,
+        mut transaction: Box<ServerTransaction>,
+        plan: Plan,
+    ) {
+        let now = crate::clock::now();
+        let Some(request) = transaction.request.take() else { return };
+        let arrival = Arrival { message: request.view(), flow: transaction.flow, now };
+        let invite = matches!(arrival.message.method(), Method::Invite);
+        if invite {
+            self.write_reply(&arrival, 100, "Trying", &[]);
+            self.respond(key, &mut transaction, 100);
+        }
+        transaction.request = Some(request);
+        let timing = &self.shared.settings().timing;
+        let context = ResponseContext::new(invite, timing.answer);
+        let mut relay = Box::new(Relay::new(context, plan));
+        self.next_group(key, &mut transaction, &mut relay);
+        self.keep_relay(key, &mut transaction, relay);
+        self.transactions.put(key, transaction);
+    }
+
+    /// A relay stays as long as something can come back to it.
+    pub(super) fn keep_relay(
+        &mut self,
+        key: TransactionKey,
+        transaction: &mut ServerTransaction,
+        relay: Box<Relay>,
+    ) {
+        let pending = relay.context.pending_branches().next().is_some() || relay.resolving > 0;
+        if pending || !matches!(transaction.stage, Stage::Answered) {
+            transaction.stage = Stage::Relayed(relay);
+        } else {
+            transaction.request = None;
+            self.transactions.note_answered(key);
+        }
+    }
+
+    /// Sends to the next group of targets that can be sent to; `false` when none is left.
+    pub(super) fn next_group(
+        &mut self,
+        key: TransactionKey,
+        transaction: &mut ServerTransaction,
+        relay: &mut Relay,
+    ) -> bool {
+        while let Some(group) = relay.plan.groups.pop_front() {
+            let started = self.send_group(key, transaction, relay, group);
+            if started || relay.resolving > 0 {
+                return true;
+            }
+        }
+        let untried = relay.branches.is_empty();
+        if untried && !matches!(transaction.stage, Stage::Answered) {
+            self.refuse_relayed(key, transaction, &Refusal::Unavailable);
+        }
+        false
+    }
+
+    fn send_group(
+        &mut self,
+        key: TransactionKey,
+        transaction: &mut ServerTransaction,
+        relay: &mut Relay,
+        group: Vec<Target>,
+    ) -> bool {
+        let mut started = false;
+        for target in group {
+            started |= match &target.hop {
+                Hop::Name(_, name, _) => {
+                    relay.resolving += 1;
+                    self.ask_name(key, name.clone(), target);
+                    false
+                }
+                _ => self.send_branch(key, transaction, relay, target, false),
+            };
+        }
+        started
+    }
+
+    fn ask_name(&self, key: TransactionKey, name: String, target: Target) {
+        let (shared, shard) = (self.shared.clone(), self.shard);
+        let done = move |result| {
+            let target = Box::new(target);
+            shared.tell(shard, NameResolved { transaction: key, target, result });
+        };
+        self.shared.resolver.resolve(name, Box::new(done));
+    }
+
+    /// A name was found, or not. The address checked is the address used.
+    pub(super) fn on_resolved(&mut self, found: NameResolved) {
+        let NameResolved { transaction, target, result } = found;
+        self.with_relay(transaction, |router, key, transaction, relay| {
+            relay.resolving = relay.resolving.saturating_sub(1);
+            if relay.context.cancelled() {
+                return router.refuse_relayed(key, transaction, &Refusal::RequestTerminated);
+            }
+            let refusal = match router.at_address(&target, &result) {
+                Ok(target) => {
+                    if router.send_branch(key, transaction, relay, target, false) {
+                        return;
+                    }
+                    Refusal::NextHopFailed
+                }
+                Err(refusal) => refusal,
+            };
+            if relay.context.pending_branches().next().is_none()
+                && !router.next_group(key, transaction, relay)
+            {
+                router.refuse_relayed(key, transaction, &refusal);
+            }
+        });
+    }
+
+    fn at_address(
+        &mut self,
+        target: &Target,
+        result: &crate::wire::Resolved,
+    ) -> Result<Target, Refusal> {
+        let Hop::Name(transport, _, port) = target.hop else { return Ok(target.clone()) };
+        let addresses = result.as_ref().map_err(|_| Refusal::Unresolved)?;
+        let settings = self.shared.settings();
+        let mut denied = Refusal::Unresolved;
+        for ip in addresses {
+            let to = std::net::SocketAddr::new(*ip, port);
+            let checked = if target.peer { Ok(()) } else { egress::check(&settings, to) };
+            match checked {
+                Ok(()) if self.outbox.local_for(transport, *ip).is_some() => {
+                    return Ok(Target { hop: Hop::Address(transport, to), ..target.clone() });
+                }
+                Ok(()) => denied = Refusal::NextHopFailed,
+                Err(refusal) => denied = refusal,
+            }
+        }
+        Err(denied)
+    }
+
+    /// Sends one branch; `false` when there is no way there.
+    fn send_branch(
+        &mut self,
+        key: TransactionKey,
+        transaction: &ServerTransaction,
+        relay: &mut Relay,
+        target: Target,
+        datagram: bool,
+    ) -> bool {
+        let now = crate::clock::now();
+        let Some(request) = &transaction.request else { return false };
+        let Some(mut flow) = self.flow_to(&target) else { return false };
+        let (message, from) = (request.view(), transaction.flow);
+        let serial = self.transactions.next_serial();
+        self.write_branch(message, from, &relay.plan, &target, &flow, serial);
+        let oversize =
+            !datagram && self.out.len() > DATAGRAM_MAX && self.to_stream(&mut flow, &target);
+        if oversize {
+            self.write_branch(message, from, &relay.plan, &target, &flow, serial);
+        }
+        self.log_start(message, &flow);
+        let branch = relay.context.add_branch(now);
+        relay.branches.push(Branch { serial, target, response: Vec::new(), oversize });
+        let machine = self.client_machine(message, &flow, now);
+        self.outbox.send(&flow, &self.out, Some(SendToken(serial)));
+        let sent = self.out.clone();
+        let client = ClientTransaction::new(flow, machine, sent, (key, branch), from);
+        self.transactions.put_client(serial, client);
+        true
+    }
+
+    fn client_machine(&self, message: Message<'_>, flow: &Flow, now: Instant) -> Client {
+        let (reliable, timing) = (flow.transport.reliable(), &self.shared.settings().timing);
+        match message.method() {
+            Method::Invite => Client::Invite(InviteClient::new(reliable, timing, now)),
+            _ => Client::NonInvite(NonInviteClient::new(reliable, timing, now)),
+        }
+    }
+
+    fn flow_to(&mut self, target: &Target) -> Option<Flow> {
+        match target.hop {
+            Hop::Flow(flow) => Some(flow),
+            Hop::Address(transport, remote) => {
+                let local = self.outbox.local_for(transport, remote.ip())?;
+                Some(Flow { transport, local, remote, connection: 0 })
+            }
+            Hop::Name(..) => None,
+        }
+    }
+
+    /// RFC 3261 section 18.1.1: a large request to a resolved target prefers TCP.
+    fn to_stream(&mut self, flow: &mut Flow, target: &Target) -> bool {
+        let resolved = matches!(target.hop, Hop::Address(Transport::Udp, _));
+        let local = resolved.then(|| self.outbox.local_for(Transport::Tcp, flow.remote.ip()));
+        if let Some(Some(local)) = local {
+            *flow = Flow { transport: Transport::Tcp, local, ..*flow };
+            return true;
+        }
+        false
+    }
+
+    /// Writes the request as it goes to `flow` into the buffer.
+    pub(super) fn write_branch(
+        &mut self,
+        message: Message<'_>,
+        from: Flow,
+        plan: &Plan,
+        target: &Target,
+        flow: &Flow,
+        serial: u64,
+    ) {
+        let branch = self.shared.sealer.branch(self.shard as u8, serial, plan.loop_hash);
+        let here = self.shared.advertised(flow);
+        let via = format!("SIP/2.0/{} {here};branch={branch}", flow.transport.token());
+        let record_routes = match plan.record_route {
+            true => self.record_routes(message, from, plan, target, flow, &here),
+            false => Vec::new(),
+        };
+        let share = breadth(plan);
+        let mut add: Vec<(&str, &[u8])> = Vec::new();
+        let mut remove: Vec<HeaderName> = Vec::new();
+        if let Some(share) = &share {
+            remove.push(HeaderName::MaxBreadth);
+            add.push(("Max-Breadth", share.as_bytes()));
+        }
+        if !plan.caller_peer {
+            remove.extend(IDENTITY);
+        }
+        if plan.caller_local {
+            remove.push(HeaderName::ProxyAuthorization);
+        }
+        let routes = match plan.routes_kept && target.path.is_empty() {
+            true => Routes::Keep { skip: plan.routes_skipped, push: None },
+            false => Routes::Replace(&target.path),
+        };
+        let forward = Forward {
+            request_uri: target.request_uri.as_deref().or(plan.request_uri.as_deref()),
+            via: via.as_bytes(),
+            received: Some(from.remote),
+            record_routes: &record_routes,
+            routes,
+            max_forwards: plan.max_forwards,
+            remove: &remove,
+            add: &add,
+        };
+        edit::forward_request(&mut self.out, message, &forward);
+    }
+
+    /// One sealed Record-Route, or two where the sides differ (RFC 5658): the callee's side on top.
+    fn record_routes(
+        &self,
+        message: Message<'_>,
+        from: Flow,
+        plan: &Plan,
+        target: &Target,
+        flow: &Flow,
+        here: &str,
+    ) -> Vec<Vec<u8>> {
+        let seal = self.seal(message, from, *flow, plan, target);
+        let there = self.shared.advertised(&from);
+        let route = |host: &str, transport: Transport| {
+            let transport = transport.param();
+            format!("<sip:{host};transport={transport};lr;{SEAL}={seal}>").into_bytes()
+        };
+        let outer = route(here, flow.transport);
+        match here == there && flow.transport == from.transport {
+            true => vec![outer],
+            false => vec![outer, route(&there, from.transport)],
+        }
+    }
+
+    /// Sends CANCEL where the context wants one (RFC 3261 section 9.1).
+    pub(super) fn send_cancels(&mut self, relay: &mut Relay, now: Instant) {
+        for branch in relay.context.take_cancels() {
+            let Some(serial) = relay.branches.get(branch).map(|branch| branch.serial) else {
+                continue;
+            };
+            let Some(mut client) = self.transactions.take_client(serial) else { continue };
+            if let Client::Invite(machine) = &mut client.machine {
+                machine.on_cancel(now);
+            }
+            if let Ok(sent) = rempart_sip::message::OwnedMessage::new(client.sent.clone()) {
+                edit::cancel(&mut self.out, sent.view());
+                self.outbox.send(&client.flow, &self.out, None);
+            }
+            self.transactions.put_client(serial, client);
+        }
+    }
+
+    /// A message with a token did not leave: RFC 3261 section 16.9.
+    pub(super) fn on_send_failed(&mut self, SendToken(serial): SendToken) {
+        let Some(mut client) = self.transactions.take_client(serial) else { return };
+        let now = crate::clock::now();
+        let todo = client.machine.on_transport_error(now);
+        let (server, branch) = (client.server, client.branch);
+        debug!(to = %client.flow.remote, transport = %client.flow.transport, "not sent");
+        if !todo.done {
+            self.transactions.put_client(serial, client);
+        }
+        if todo.up || todo.done {
+            self.with_relay(server, |router, key, transaction, relay| {
+                router.branch_failed(key, transaction, relay, branch);
+            });
+        }
+    }
+
+    fn branch_failed(
+        &mut self,
+        key: TransactionKey,
+        transaction: &mut ServerTransaction,
+        relay: &mut Relay,
+        branch: usize,
+    ) {
+        let again = relay.branches.get(branch).filter(|branch| branch.oversize);
+        let target = again.map(|branch| branch.target.clone());
+        // TCP was refused to a large request: UDP after all (RFC 3261 section 18.1.1).
+        let resent =
+            target.is_some_and(|target| self.send_branch(key, transaction, relay, target, true));
+        let verdict = relay.context.on_transport_error(branch);
+        if !resent || !matches!(verdict, rempart_sip::proxy::Verdict::Final(_)) {
+            self.conclude(key, transaction, relay, verdict);
+        }
+    }
+
+    fn log_start(&self, message: Message<'_>, flow: &Flow) {
+        if matches!(message.method(), Method::Invite) && message.to_tag().is_none() {
+            let call_id = String::from_utf8_lossy(message.call_id());
+            info!(event = "call.start", call_id = ?call_id, to = %flow.remote, "call relayed");
+        }
+    }
+}
+
+/// The breadth that each branch of the first group gets, where it says anything new.
+fn breadth(plan: &Plan) -> Option<String> {
+    let share = breadth_share(plan.breadth, 1, 0).ok()?;
+    (share != rempart_sip::proxy::BREADTH_DEFAULT).then(|| share.to_string())
+}

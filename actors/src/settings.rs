@@ -1,0 +1,173 @@
+//! What the owner decides, as plain values: the root crate fills it from config.json, an
+//! embedder by hand. Durations are durations here; their text form belongs to the config.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use regex::bytes::Regex;
+use rempart_sip::digest::Algorithm;
+use rempart_sip::flow::Transport;
+use rempart_sip::registrar;
+use rempart_sip::screen::Scanners;
+use rempart_sip::transaction::Timing;
+use rempart_storage::TrustedAddress;
+
+use crate::names::Names;
+
+/// Everything configurable that the actors read.
+#[derive(Debug)]
+pub struct Settings {
+    /// The listeners, as bound.
+    pub listeners: Vec<Listener>,
+    /// The hosts served and their aliases (R12).
+    pub names: Names,
+    /// The address table's entries that stand in the config (R19).
+    pub trusted: Vec<TrustedAddress>,
+    /// The flood rule (R23 to R26); `None` is off.
+    pub flood: Option<FloodRule>,
+    /// The dictionary guard (R54 to R66).
+    pub guard: GuardRule,
+    /// Known attack tools (R33); `None` is off.
+    pub scanners: Option<ScannerRule>,
+    /// Digest authentication.
+    pub auth: AuthRule,
+    /// The registrar's limits.
+    pub registrar: registrar::Limits,
+    /// The way to the telephone network (R9).
+    pub pstn: Pstn,
+    /// A next hop for every foreign target.
+    pub outbound: Option<String>,
+    /// Where requests may be sent.
+    pub egress: EgressRule,
+    /// Transaction timers.
+    pub timing: Timing,
+    /// Maxima of the tables.
+    pub limits: Limits,
+}
+
+/// One bound listener.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its transport.
+    pub transport: Transport,
+    /// The bound address; may be a wildcard.
+    pub address: SocketAddr,
+    /// What Via and Record-Route carry instead of the address, if set: `host` or `host:port`.
+    pub advertise: Option<String>,
+}
+
+/// The flood rule: `requests` in any `window` are answered, the next one starts a ban.
+#[derive(Clone, Copy, Debug)]
+pub struct FloodRule {
+    /// Requests answered in a window.
+    pub requests: u32,
+    /// The sliding window.
+    pub window: Duration,
+    /// How long a ban lasts (R25).
+    pub ban: Duration,
+    /// After how much silence a source is forgotten (R26).
+    pub forget: Duration,
+}
+
+/// Which dictionary guard runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuardMode {
+    /// The default.
+    Adaptive,
+    /// Failures counted per source and user (R63).
+    SeedIpUser,
+    /// Failures counted per user (R54).
+    SeedUser,
+    /// Nothing is counted.
+    Off,
+}
+
+/// The dictionary guard's values.
+#[derive(Clone, Copy, Debug)]
+pub struct GuardRule {
+    /// What is counted.
+    pub mode: GuardMode,
+    /// The failure that suspends (R54).
+    pub failures: u32,
+    /// How long after the last failure (R55).
+    pub suspend: Duration,
+    /// When an untouched count is forgotten (R55).
+    pub forget: Duration,
+}
+
+/// What happens to known attack tools.
+#[derive(Debug)]
+pub struct ScannerRule {
+    /// Their product tokens.
+    pub names: Scanners,
+    /// Whether they get the seed's 200 OK (R34) or silence.
+    pub answered: bool,
+}
+
+/// Digest authentication.
+#[derive(Debug)]
+pub struct AuthRule {
+    /// How long a nonce is good.
+    pub nonce_life: Duration,
+    /// Algorithms offered, strongest first.
+    pub algorithms: Vec<Algorithm>,
+    /// Algorithms by domain, where they differ.
+    pub by_domain: HashMap<String, Vec<Algorithm>>,
+    /// Whether qop=auth is offered.
+    pub qop: bool,
+}
+
+impl AuthRule {
+    /// What `domain` offers.
+    pub fn algorithms(&self, domain: &str) -> &[Algorithm] {
+        self.by_domain.get(domain).unwrap_or(&self.algorithms)
+    }
+}
+
+/// Numbers and gateways.
+#[derive(Debug)]
+pub struct Pstn {
+    /// What counts as a telephone number.
+    pub numbers: Regex,
+    /// Tried in this order.
+    pub gateways: Vec<Gateway>,
+}
+
+/// One PSTN gateway.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// Its SIP URI.
+    pub uri: String,
+    /// Number prefixes it serves, after 00 became +; empty: all.
+    pub prefixes: Vec<String>,
+    /// Its share among gateways of the same fitness.
+    pub weight: u32,
+}
+
+/// Egress rules in the owner's words.
+#[derive(Clone, Debug, Default)]
+pub struct EgressRule {
+    /// Networks allowed besides the defaults.
+    pub allow: Vec<IpNet>,
+    /// Networks refused whatever else says.
+    pub deny: Vec<IpNet>,
+    /// Networks directly attached to a listener.
+    pub attached: Vec<IpNet>,
+    /// Our own addresses, wildcards expanded.
+    pub own: Vec<IpAddr>,
+}
+
+/// Maxima: nothing grows past them.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Sources whose requests are counted exactly.
+    pub sources: usize,
+    /// Server transactions kept.
+    pub transactions: usize,
+    /// Messages admitted and not yet done with.
+    pub in_flight: usize,
+    /// Octets of one message.
+    pub message: usize,
+}

@@ -1,0 +1,119 @@
+//! One actor per subscriber in use: the registrar of its address of record (RFC 3261 section 10).
+//! Its mailbox orders the changes of one AOR's bindings, wherever the phones are.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use rempart_sip::flow::Flow;
+use rempart_sip::message::OwnedMessage;
+use rempart_sip::refusal::Refusal;
+use rempart_sip::registrar::{Binding, register};
+use rempart_sip::transaction::TransactionKey;
+use rempart_sip::uri::Aor;
+use tracing::info;
+
+use crate::clock::{now, now_unix};
+use crate::router::Registered;
+use crate::shared::Shared;
+
+/// Subscriber actors per shard.
+pub const SUBSCRIBERS_MAX: usize = 10_000;
+
+/// How long an unused subscriber actor stays.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// An authenticated REGISTER.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Register {
+    /// The subscriber.
+    pub aor: Aor,
+    /// The waiting transaction.
+    pub transaction: TransactionKey,
+    /// The shard where it waits.
+    pub shard: usize,
+    /// The request.
+    pub request: Box<OwnedMessage>,
+    /// The flow it came by.
+    pub flow: Flow,
+}
+
+/// Forgets every binding of the subscriber; says how many there were.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<usize, String>")]
+pub struct ForgetBindings(pub Aor);
+
+/// See the module (R68).
+pub struct Subscriber {
+    aor: Aor,
+    shared: Arc<Shared>,
+    used: Instant,
+}
+
+impl Subscriber {
+    /// The actor of `aor`.
+    pub fn new(aor: Aor, shared: Arc<Shared>) -> Self {
+        Self { aor, shared, used: now() }
+    }
+
+    fn register(&self, request: &OwnedMessage, flow: Flow) -> Result<Vec<Binding>, Refusal> {
+        let (shared, now_unix) = (&self.shared, now_unix());
+        let existing = shared.location.bindings(&self.aor, now_unix);
+        let limits = &shared.settings().registrar;
+        let outcome = register(request.view(), &existing, flow, now_unix, limits)?;
+        if outcome.changed {
+            self.keep(&outcome.bindings);
+            info!(
+                event = "register", source = %flow.remote.ip(), user = %self.aor,
+                bindings = outcome.bindings.len(), added = outcome.added,
+                removed = outcome.removed, "bindings changed"
+            );
+        }
+        Ok(outcome.bindings)
+    }
+
+    /// In memory and in the journal's buffer; the router flushes the journal before it answers.
+    fn keep(&self, bindings: &[Binding]) {
+        self.shared.location.put(self.aor.as_str(), bindings);
+        self.shared.journal.append(self.aor.as_str(), bindings);
+    }
+
+    fn stop_when_idle(&mut self, ctx: &mut Context<Self>) {
+        let left = (self.used + IDLE).saturating_duration_since(now());
+        if left.is_zero() {
+            return ctx.stop();
+        }
+        ctx.run_later(left, Self::stop_when_idle);
+    }
+}
+
+impl Actor for Subscriber {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.stop_when_idle(ctx);
+    }
+}
+
+impl Handler<Register> for Subscriber {
+    type Result = ();
+
+    fn handle(&mut self, register: Register, _: &mut Self::Context) {
+        self.used = now();
+        let outcome = self.register(&register.request, register.flow);
+        let Register { transaction, shard, request, .. } = register;
+        self.shared.tell(shard, Registered { transaction, request, outcome });
+    }
+}
+
+impl Handler<ForgetBindings> for Subscriber {
+    type Result = Result<usize, String>;
+
+    fn handle(&mut self, _: ForgetBindings, _: &mut Self::Context) -> Self::Result {
+        let bindings = self.shared.location.bindings(&self.aor, now_unix());
+        self.keep(&[]);
+        self.shared.journal.flush().map_err(|error| error.to_string())?;
+        Ok(bindings.len())
+    }
+}
