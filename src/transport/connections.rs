@@ -1,0 +1,387 @@
+//! The table of stream connections, ours and theirs: found by the peer's address from any shard,
+//! each with a bounded queue of octets to write.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use rempart_actors::wire::SendToken;
+use rempart_sip::flow::{Flow, SourceKey, Transport};
+use tokio::sync::{Notify, mpsc};
+
+/// Octets that may wait for one peer to read; a peer that lets more pile up is cut off.
+pub(super) const QUEUE_MAX: usize = 256 * 1024;
+
+/// Locks over which the table is spread.
+const SHELVES: usize = 16;
+
+/// The sender of a message, who wants to hear if it was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) shard: usize,
+    pub(super) token: SendToken,
+}
+
+/// The way back to the senders of messages that were not sent.
+#[derive(Clone)]
+pub(super) struct Reports(Arc<[mpsc::Sender<SendToken>]>);
+
+impl Reports {
+    pub(super) fn new(shards: Vec<mpsc::Sender<SendToken>>) -> Self {
+        Self(shards.into())
+    }
+
+    /// Reports one message. Where a shard has no room for the report, its timers notice instead.
+    pub(super) fn failed(&self, origin: Origin) {
+        if let Some(shard) = self.0.get(origin.shard) {
+            shard.try_send(origin.token).ok();
+        }
+    }
+}
+
+/// Bounds of the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) connections_max: usize,
+    pub(super) per_source_max: usize,
+}
+
+/// All stream connections.
+pub(super) struct Connections {
+    shelves: [Mutex<Shelf>; SHELVES],
+    /// Never reused, so that a flow of a dead connection cannot name a later one. 0 is no
+    /// connection.
+    next: AtomicU64,
+    count: AtomicUsize,
+    bounds: Bounds,
+    reports: Reports,
+}
+
+/// The connections of some sources. One source's are all on one shelf.
+#[derive(Default)]
+struct Shelf {
+    by_remote: HashMap<(Transport, SocketAddr), Vec<Arc<Handle>>>,
+    per_source: HashMap<SourceKey, usize>,
+}
+
+impl Connections {
+    pub(super) fn new(bounds: Bounds, reports: Reports) -> Arc<Self> {
+        Arc::new(Self {
+            shelves: Default::default(),
+            next: AtomicU64::new(1),
+            count: AtomicUsize::new(0),
+            bounds,
+            reports,
+        })
+    }
+
+    /// How many connections stand or are being opened.
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// The way back to senders.
+    pub(super) fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    fn shelf(&self, source: SourceKey) -> MutexGuard<'_, Shelf> {
+        let mixed = (source.0 as u64) ^ (source.0 >> 64) as u64;
+        let index = (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize % SHELVES;
+        self.shelves[index].lock()
+    }
+
+    /// A place for one more connection with `remote`; `None` where a bound is reached.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        transport: Transport,
+        remote: SocketAddr,
+    ) -> Option<Seat> {
+        let source = SourceKey::of(remote.ip());
+        let mut shelf = self.shelf(source);
+        if shelf.per_source.get(&source).is_some_and(|count| *count >= self.bounds.per_source_max) {
+            return None;
+        }
+        if self.count.fetch_add(1, Ordering::Relaxed) >= self.bounds.connections_max {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let handle = Arc::new(Handle::new(id, transport, remote));
+        shelf.by_remote.entry((transport, remote)).or_default().push(handle.clone());
+        *shelf.per_source.entry(source).or_default() += 1;
+        Some(Seat { connections: self.clone(), handle })
+    }
+
+    /// The connection that `flow` names, if it stands.
+    pub(super) fn named(&self, flow: &Flow) -> Option<Arc<Handle>> {
+        self.find(flow, |handle| handle.id == flow.connection)
+    }
+
+    /// The connection that `flow` names, else any with the same peer, the newest first.
+    pub(super) fn towards(&self, flow: &Flow) -> Option<Arc<Handle>> {
+        self.named(flow).or_else(|| self.find(flow, |_| true))
+    }
+
+    fn find(&self, flow: &Flow, fits: impl Fn(&Handle) -> bool) -> Option<Arc<Handle>> {
+        let shelf = self.shelf(flow.source());
+        let handles = shelf.by_remote.get(&(flow.transport, flow.remote))?;
+        handles.iter().rev().find(|handle| fits(handle) && !handle.is_closed()).cloned()
+    }
+
+    fn remove(&self, handle: &Handle) {
+        let source = SourceKey::of(handle.remote.ip());
+        let key = (handle.transport, handle.remote);
+        let mut shelf = self.shelf(source);
+        if let Some(handles) = shelf.by_remote.get_mut(&key) {
+            handles.retain(|other| other.id != handle.id);
+            if handles.is_empty() {
+                shelf.by_remote.remove(&key);
+            }
+        }
+        if let Some(count) = shelf.per_source.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                shelf.per_source.remove(&source);
+            }
+        }
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection's place in the table. Dropping it, in a panic too, frees the place and reports
+/// what was not sent.
+pub(super) struct Seat {
+    connections: Arc<Connections>,
+    handle: Arc<Handle>,
+}
+
+impl Seat {
+    /// The connection.
+    pub(super) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    /// Reports what a chunk did not get to write.
+    pub(super) fn report(&self, chunk: &Chunk) {
+        for mark in chunk.marks.iter().filter(|mark| mark.end > chunk.written) {
+            self.connections.reports.failed(mark.origin);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.remove(&self.handle);
+        for mark in self.handle.finish() {
+            self.connections.reports.failed(mark.origin);
+        }
+    }
+}
+
+/// One connection, as those who send see it.
+pub(super) struct Handle {
+    pub(super) id: u64,
+    pub(super) transport: Transport,
+    pub(super) remote: SocketAddr,
+    queue: Mutex<Queue>,
+    /// There is something to write.
+    pub(super) more: Notify,
+    /// The connection is to be closed at once.
+    pub(super) cut: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    marks: Vec<Mark>,
+    /// Octets in the writer's hands.
+    owed: usize,
+    closed: bool,
+}
+
+/// Where a message whose sender wants to hear ends.
+#[derive(Clone, Copy)]
+struct Mark {
+    end: usize,
+    origin: Origin,
+}
+
+/// Octets taken out of a queue to be written.
+#[derive(Default)]
+pub(super) struct Chunk {
+    bytes: Vec<u8>,
+    marks: Vec<Mark>,
+    written: usize,
+}
+
+impl Chunk {
+    /// What is not written yet.
+    pub(super) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    /// Notes that octets were written.
+    pub(super) fn advance(&mut self, octets: usize) {
+        self.written += octets;
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.marks.clear();
+        self.written = 0;
+    }
+}
+
+/// Why a message was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unqueued {
+    /// The connection is gone; another may be opened.
+    Closed,
+    /// The peer does not read; the connection is being cut.
+    Full,
+}
+
+impl Handle {
+    fn new(id: u64, transport: Transport, remote: SocketAddr) -> Self {
+        let (queue, more, cut) = (Mutex::default(), Notify::new(), Notify::new());
+        Self { id, transport, remote, queue, more, cut }
+    }
+
+    /// Whether nothing can be sent any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+
+    /// Queues one message; a queue over its bound cuts the connection.
+    pub(super) fn push(&self, message: &[u8], origin: Option<Origin>) -> Result<(), Unqueued> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(Unqueued::Closed);
+        }
+        if queue.bytes.len() + queue.owed + message.len() > QUEUE_MAX {
+            queue.closed = true;
+            self.cut.notify_one();
+            return Err(Unqueued::Full);
+        }
+        queue.bytes.extend_from_slice(message);
+        let end = queue.bytes.len();
+        queue.marks.extend(origin.map(|origin| Mark { end, origin }));
+        drop(queue);
+        self.more.notify_one();
+        Ok(())
+    }
+
+    /// Fills a written-out chunk with what is queued. False: there is nothing to write.
+    pub(super) fn take(&self, chunk: &mut Chunk) -> bool {
+        if !chunk.rest().is_empty() {
+            return true;
+        }
+        chunk.clear();
+        let mut queue = self.queue.lock();
+        std::mem::swap(&mut queue.bytes, &mut chunk.bytes);
+        std::mem::swap(&mut queue.marks, &mut chunk.marks);
+        queue.owed = chunk.bytes.len();
+        if queue.owed == 0 {
+            // Thousands of quiet connections hold no buffers.
+            queue.bytes = Vec::new();
+            chunk.bytes = Vec::new();
+        }
+        queue.owed != 0
+    }
+
+    /// Closes the queue and gives back the marks of what it still held.
+    fn finish(&self) -> Vec<Mark> {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.bytes = Vec::new();
+        std::mem::take(&mut queue.marks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(connections_max: usize, per_source_max: usize) -> (Arc<Connections>, Receiver) {
+        let (sender, receiver) = mpsc::channel(8);
+        let reports = Reports::new(vec![sender]);
+        (Connections::new(Bounds { connections_max, per_source_max }, reports), receiver)
+    }
+
+    type Receiver = mpsc::Receiver<SendToken>;
+
+    fn remote(last: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, last], port))
+    }
+
+    fn flow(remote: SocketAddr, connection: u64) -> Flow {
+        Flow { transport: Transport::Tcp, local: remote, remote, connection }
+    }
+
+    fn origin(token: u64) -> Option<Origin> {
+        Some(Origin { shard: 0, token: SendToken(token) })
+    }
+
+    #[test]
+    fn one_source_cannot_take_every_place() {
+        let (table, _reports) = table(3, 2);
+        let seats = [1, 2].map(|port| table.admit(Transport::Tcp, remote(1, port)));
+        assert!(seats.iter().all(Option::is_some));
+        assert!(table.admit(Transport::Tcp, remote(1, 3)).is_none());
+        let other = table.admit(Transport::Tcp, remote(2, 1));
+        assert!(other.is_some());
+        assert!(table.admit(Transport::Tcp, remote(3, 1)).is_none(), "three in all");
+        drop(seats);
+        assert_eq!(table.count(), 1);
+        assert!(table.admit(Transport::Tcp, remote(1, 3)).is_some());
+    }
+
+    #[test]
+    fn a_dead_connection_is_replaced_by_another_with_the_same_peer() {
+        let (table, _reports) = table(9, 9);
+        let old = table.admit(Transport::Tcp, remote(1, 1)).expect("room");
+        let id = old.handle().id;
+        assert!(table.named(&flow(remote(1, 1), id)).is_some());
+        drop(old);
+        let new = table.admit(Transport::Tcp, remote(1, 1)).expect("room");
+        assert_ne!(new.handle().id, id, "ids are never reused");
+        assert!(table.named(&flow(remote(1, 1), id)).is_none());
+        let found = table.towards(&flow(remote(1, 1), id)).expect("the new one");
+        assert_eq!(found.id, new.handle().id);
+        assert!(table.towards(&flow(remote(1, 2), 0)).is_none());
+    }
+
+    #[test]
+    fn what_is_not_written_is_reported_and_what_is_written_is_not() {
+        let (table, mut reports) = table(9, 9);
+        let seat = table.admit(Transport::Tcp, remote(1, 1)).expect("room");
+        for (message, token) in [("first", 1), ("second", 2)] {
+            seat.handle().push(message.as_bytes(), origin(token)).expect("room");
+        }
+        let mut chunk = Chunk::default();
+        assert!(seat.handle().take(&mut chunk));
+        chunk.advance("first".len() + 2);
+        seat.handle().push(b"third", origin(3)).expect("room");
+        seat.report(&chunk);
+        drop(seat);
+        assert_eq!(reports.try_recv(), Ok(SendToken(2)));
+        assert_eq!(reports.try_recv(), Ok(SendToken(3)));
+        assert!(reports.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_is_cut_off() {
+        let (table, _reports) = table(9, 9);
+        let seat = table.admit(Transport::Tcp, remote(1, 1)).expect("room");
+        let handle = seat.handle();
+        handle.push(&[b'x'; QUEUE_MAX - 1], None).expect("just fits");
+        let mut chunk = Chunk::default();
+        assert!(handle.take(&mut chunk));
+        assert_eq!(handle.push(b"xx", None), Err(Unqueued::Full), "owed octets count");
+        assert_eq!(handle.push(b"x", None), Err(Unqueued::Closed));
+        assert!(table.towards(&flow(remote(1, 1), 0)).is_none());
+    }
+}
