@@ -50,7 +50,7 @@ pub(super) async fn read<I: Intake>(port: Arc<Port>, station: Station<I>) -> io:
     let Some(socket) = port.own(station.shard) else { return Ok(()) };
     // The reactor wants a descriptor of its own; senders on any thread keep the first.
     let socket = tokio::net::UdpSocket::from_std(socket.try_clone()?)?;
-    let mut reader = Reader { port, receiver: Receiver::new(), strays: Vec::new(), station };
+    let mut reader = Reader::new(port, station);
     let station = reader.station.clone();
     tokio::select! {
         result = reader.run(&socket) => result,
@@ -61,6 +61,8 @@ pub(super) async fn read<I: Intake>(port: Arc<Port>, station: Station<I>) -> io:
 struct Reader<I> {
     port: Arc<Port>,
     receiver: Receiver,
+    /// A batch that nothing was put into: under a flood of banned sources none is taken in vain.
+    spare: Option<Batch>,
     /// Datagrams of other shards, by shard: the program of `steering` may be missing, and does
     /// not yet run for the first datagrams after binding.
     strays: Vec<Batch>,
@@ -68,6 +70,10 @@ struct Reader<I> {
 }
 
 impl<I: Intake> Reader<I> {
+    fn new(port: Arc<Port>, station: Station<I>) -> Self {
+        Self { port, receiver: Receiver::new(), spare: None, strays: Vec::new(), station }
+    }
+
     async fn run(&mut self, socket: &tokio::net::UdpSocket) -> io::Result<()> {
         loop {
             socket.readable().await?;
@@ -101,11 +107,13 @@ impl<I: Intake> Reader<I> {
     }
 
     fn take(&mut self, count: usize) {
-        let mut batch = self.station.intake.batch();
+        let mut batch = self.spare.take().unwrap_or_else(|| self.station.intake.batch());
         for index in 0..count {
             sort(self, index, &mut batch);
         }
-        if !batch.is_empty() {
+        if batch.is_empty() {
+            self.spare = Some(batch);
+        } else {
             self.deliver(batch);
         }
         self.forward_strays();
@@ -132,7 +140,7 @@ impl<I: Intake> Reader<I> {
 
 /// Puts one datagram where it belongs: the batch, another shard's, or nowhere.
 fn sort<I: Intake>(reader: &mut Reader<I>, index: usize, batch: &mut Batch) {
-    let Reader { port, receiver, strays, station } = reader;
+    let Reader { port, receiver, strays, station, .. } = reader;
     let Some((remote, own, bytes)) = receiver.datagram(index) else { return };
     if is_keepalive(bytes) {
         return;
