@@ -144,7 +144,8 @@ fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
 fn run(config: Config, arguments: &Arguments) -> Result<(), Failure> {
     refuse_unsupported(&config, arguments.config.as_path())?;
     crate::logging::start(&config.log);
-    crate::server::run(config).map_err(|error| Failure::Message(error.to_string()))
+    crate::server::run(config, &arguments.config)
+        .map_err(|error| Failure::Message(error.to_string()))
 }
 
 /// What `run` refuses although the file is well-formed.

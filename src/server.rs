@@ -1,10 +1,180 @@
-//! The server in the foreground.
+//! The server in the foreground: opens the stores, the sockets and the control socket, starts the
+//! actors, and waits for a signal. Nothing is served before everything is open.
+
+mod live;
+mod metrics;
+mod settings;
 
 use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
 
+use rempart_actors::Edge;
+use rempart_actors::location::Location;
+use rempart_actors::shared::Homes;
+use rempart_storage::{Journal, MemoryStore, SledStore, Store, StoreError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use crate::admin::Office;
 use crate::config::Config;
+use crate::control;
+use crate::transport::resolve::Dns;
+use crate::transport::{Limits, ListenSpec, Transports};
+use live::LiveServer;
 
-/// Runs the server until it is told to stop.
-pub fn run(_config: Config) -> Result<(), Box<dyn Error>> {
-    Err("the server is not built in yet".into())
+type Failed = Box<dyn Error>;
+
+/// Runs the server until SIGTERM or SIGINT. SIGHUP reads `file` again.
+///
+/// # Errors
+///
+/// Whatever keeps it from starting: a store in use, a port in use, a second server on the control
+/// socket. One line: what, where, what to do.
+pub fn run(config: Config, file: &Path) -> Result<(), Failed> {
+    actix::System::new().block_on(async move {
+        let server = Server::start(config).await?;
+        server.serve(file).await
+    })
+}
+
+/// A started server.
+pub struct Server {
+    config: Arc<Config>,
+    store: Arc<dyn Store>,
+    transports: Transports,
+    live: Rc<LiveServer>,
+    control: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens everything and starts serving. Must be called inside an actix system.
+    ///
+    /// # Errors
+    ///
+    /// See [`run`].
+    pub async fn start(config: Config) -> Result<Self, Failed> {
+        let config = Arc::new(config);
+        let listener = control::bind(&config.control)?;
+        let (store, journal, location) = open(&config)?;
+        let shards = std::thread::available_parallelism().map_or(1, usize::from);
+        let listen: Vec<ListenSpec> = config.listen.iter().map(ListenSpec::from).collect();
+        let transports = Transports::bind(&listen, shards, Limits::from(&config.limits))?;
+        let servers: Vec<_> = config.dns.servers.iter().map(|server| server.0).collect();
+        let resolver = Arc::new(Dns::new(&servers));
+        let homes = Homes { store: store.clone(), journal, location, resolver };
+        let settings = settings::settings(&config, transports.listeners());
+        let edge = Edge::start(settings, homes, Arc::new(transports.clone()), shards).await?;
+        let live = Rc::new(LiveServer::new(edge, transports.clone()));
+        let office = Office::new(config.clone(), store.clone());
+        let control = actix_rt::spawn(control::serve(listener, office, live.clone()));
+        if let Some(address) = config.admin.listen {
+            actix_rt::spawn(metrics::serve(address, live.clone()));
+        }
+        announce(&transports);
+        Ok(Self { config, store, transports, live, control })
+    }
+
+    /// Serves until a signal ends it.
+    ///
+    /// # Errors
+    ///
+    /// When the signals cannot be listened to.
+    pub async fn serve(mut self, file: &Path) -> Result<(), Failed> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        while !told_to_stop(&mut hangup, &mut terminate, &mut interrupt).await {
+            self.reload(file);
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Reads the config again. A bad one is refused and the old one stays.
+    fn reload(&mut self, file: &Path) {
+        let config = match Config::load(file) {
+            Ok(config) => Arc::new(config),
+            Err(error) => return error!(%error, "config refused, the old one stays in force"),
+        };
+        self.warn_of_fixed(&config);
+        let settings = settings::settings(&config, self.transports.listeners());
+        if let Err(error) = self.live.edge().shared().replace_settings(settings) {
+            error!(%error, "config in force, but the address table could not be read");
+        }
+        self.config = config;
+        self.reopen_control();
+        info!(file = %file.display(), "config reloaded");
+    }
+
+    /// What only a restart changes.
+    fn warn_of_fixed(&self, new: &Config) {
+        let old = &*self.config;
+        let fixed = [
+            ("listen", old.listen != new.listen),
+            ("storage", old.storage != new.storage),
+            ("limits", old.limits != new.limits),
+            ("dns", old.dns != new.dns),
+            ("admin", old.admin != new.admin),
+        ];
+        for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
+            warn!(key, "changed in the config; takes effect at the next start");
+        }
+    }
+
+    /// The control socket answers by the new config.
+    fn reopen_control(&mut self) {
+        self.control.abort();
+        let (config, store, live) = (self.config.clone(), self.store.clone(), self.live.clone());
+        self.control = actix_rt::spawn(async move {
+            // The aborted one is dropped, and its socket removed, at the next turn.
+            tokio::task::yield_now().await;
+            match control::bind(&config.control) {
+                Ok(listener) => {
+                    let office = Office::new(config, store);
+                    control::serve(listener, office, live).await;
+                }
+                Err(error) => error!(%error, "no control socket"),
+            }
+        });
+    }
+
+    async fn stop(self) {
+        info!("stopping");
+        self.control.abort();
+        self.transports.close().await;
+        self.live.edge().stop();
+        // The control socket's file goes with its task.
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn told_to_stop(hangup: &mut Signal, terminate: &mut Signal, interrupt: &mut Signal) -> bool {
+    tokio::select! {
+        _ = hangup.recv() => false,
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => true,
+    }
+}
+
+type Opened = (Arc<dyn Store>, Journal, Location);
+
+fn open(config: &Config) -> Result<Opened, StoreError> {
+    let location = Location::default();
+    let Some(folder) = config.storage.folder() else {
+        return Ok((Arc::new(MemoryStore::new()), Journal::in_memory(), location));
+    };
+    let folder: PathBuf = folder.to_owned();
+    let store = SledStore::open(&folder)?;
+    let journal = Journal::open(&folder, |aor, bindings| location.put(aor, &bindings))?;
+    Ok((Arc::new(store), journal, location))
+}
+
+fn announce(transports: &Transports) {
+    for listener in transports.listeners() {
+        info!(transport = %listener.transport, address = %listener.address, "listening");
+    }
+    info!(version = env!("CARGO_PKG_VERSION"), "ready");
 }

@@ -1,0 +1,112 @@
+//! What the control socket and the metrics see of the running server.
+
+use std::collections::BTreeMap;
+
+use rempart_actors::Edge;
+use rempart_sip::uri::Aor;
+use rempart_storage::Ban;
+
+use crate::admin::{AdminError, BanRow, BindingRow, Lift, Live, StatusRow};
+use crate::timestamp::{now_unix, rfc3339};
+use crate::transport::Transports;
+
+/// The running server as operators reach it.
+pub struct LiveServer {
+    edge: Edge,
+    transports: Transports,
+}
+
+impl LiveServer {
+    /// Speaks for `edge` and `transports`.
+    pub fn new(edge: Edge, transports: Transports) -> Self {
+        Self { edge, transports }
+    }
+
+    /// The actors.
+    pub fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
+    /// Every counter by name, those of the transports among them.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let mut counters = self.edge.shared().counters.snapshot();
+        let counts = self.transports.counts();
+        counters.insert("shed:send-buffer".to_owned(), counts.datagrams_dropped);
+        counters.insert("refusal:unsendable".to_owned(), counts.datagrams_refused);
+        counters.insert("shed:connections".to_owned(), counts.connections_refused);
+        counters.insert("connections".to_owned(), counts.connections as u64);
+        counters
+    }
+
+    fn listeners(&self) -> Vec<String> {
+        let listeners = self.transports.listeners().iter();
+        listeners.map(|listener| format!("{}:{}", listener.transport, listener.address)).collect()
+    }
+
+    /// How the server is.
+    pub async fn status_row(&self) -> StatusRow {
+        let shared = self.edge.shared();
+        let uptime_secs = shared.clock.uptime().as_secs();
+        let read = |counter: &std::sync::atomic::AtomicU64| {
+            counter.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        StatusRow {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: rfc3339(now_unix().saturating_sub(uptime_secs)),
+            uptime_secs,
+            listeners: self.listeners(),
+            registrations: shared.location.count() as u64,
+            transactions: self.edge.transactions(),
+            calls: read(&shared.counters.calls),
+            bans: self.edge.bans().await.len() as u64,
+            suspensions: self.edge.suspensions().await.len() as u64,
+            counters: self.counters(),
+        }
+    }
+}
+
+impl Live for LiveServer {
+    async fn subscriber_changed(&self, aors: &[Aor]) -> Result<(), AdminError> {
+        for aor in aors {
+            self.edge.reload_subscriber(aor)?;
+            if !self.edge.shared().accounts.knows(aor) {
+                self.edge.forget_bindings(aor).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn trusted_changed(&self) -> Result<(), AdminError> {
+        Ok(self.edge.shared().reload_trusted()?)
+    }
+
+    async fn bans(&self) -> Result<Vec<BanRow>, AdminError> {
+        let mut rows: Vec<BanRow> = self.edge.bans().await.iter().map(BanRow::from).collect();
+        rows.extend(self.edge.suspensions().await.iter().map(BanRow::from));
+        Ok(rows)
+    }
+
+    async fn ban(&self, ban: &Ban) -> Result<(), AdminError> {
+        self.edge.ban(ban).await;
+        Ok(())
+    }
+
+    async fn unban(&self, lift: &Lift) -> Result<u64, AdminError> {
+        let lifted = self.edge.unban(lift.source(), lift.user.clone()).await;
+        Ok(lifted as u64)
+    }
+
+    async fn locations(&self, aor: &Aor) -> Result<Vec<BindingRow>, AdminError> {
+        let bindings = self.edge.bindings(aor);
+        Ok(bindings.iter().map(|binding| BindingRow::of(aor, binding)).collect())
+    }
+
+    async fn remove_location(&self, aor: &Aor) -> Result<u64, AdminError> {
+        Ok(self.edge.forget_bindings(aor).await? as u64)
+    }
+
+    async fn status(&self) -> Result<StatusRow, AdminError> {
+        Ok(self.status_row().await)
+    }
+}

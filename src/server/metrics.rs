@@ -1,0 +1,130 @@
+//! The admin listener: `/metrics` (Prometheus text), `/live` (the process runs) and `/ready` (it
+//! serves). Plain HTTP/1.0 for one scraper at a time; it belongs on a private address.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::live::LiveServer;
+use crate::admin::StatusRow;
+
+/// A request head longer than this is no scraper's.
+const HEAD_MAX: usize = 4_096;
+
+/// How long a scraper may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Serves until the task is dropped. A taken port is a warning: calls matter more than metrics.
+pub async fn serve(address: SocketAddr, live: Rc<LiveServer>) {
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => return warn!(%address, %error, "no metrics: admin.listen is taken"),
+    };
+    info!(address = %listener.local_addr().unwrap_or(address), "metrics");
+    loop {
+        if let Ok((stream, _)) = listener.accept().await {
+            timeout(DEADLINE, answer(stream, &live)).await.ok();
+        }
+    }
+}
+
+async fn answer(mut stream: TcpStream, live: &LiveServer) {
+    let mut head = vec![0; HEAD_MAX];
+    let mut length = 0;
+    while !head[..length].windows(2).any(|end| end == b"\r\n") && length < HEAD_MAX {
+        match stream.read(&mut head[length..]).await {
+            Ok(0) | Err(_) => return,
+            Ok(read) => length += read,
+        }
+    }
+    let (status, body) = match path(&head[..length]) {
+        b"/metrics" => ("200 OK", metrics(&live.status_row().await)),
+        b"/live" | b"/ready" => ("200 OK", "ok\n".to_owned()),
+        _ => ("404 Not Found", "/metrics /live /ready\n".to_owned()),
+    };
+    let head = format!(
+        "HTTP/1.0 {status}\r\nContent-Type: text/plain; version=0.0.4\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    // A scraper that has gone away misses nothing that the next one does not get.
+    stream.write_all(head.as_bytes()).await.ok();
+    stream.write_all(body.as_bytes()).await.ok();
+    stream.shutdown().await.ok();
+}
+
+fn path(head: &[u8]) -> &[u8] {
+    let mut words = head.split(|octet| *octet == b' ');
+    if words.next() == Some(b"GET") { words.next().unwrap_or_default() } else { b"" }
+}
+
+/// The names of contract section 5.
+fn metrics(status: &StatusRow) -> String {
+    let mut text = String::with_capacity(4_096);
+    gauge(&mut text, "rempart_bans{scope=\"source\"}", status.bans);
+    gauge(&mut text, "rempart_suspensions", status.suspensions);
+    gauge(&mut text, "rempart_registrations", status.registrations);
+    gauge(&mut text, "rempart_transactions", status.transactions);
+    gauge(&mut text, "rempart_calls", status.calls);
+    gauge(&mut text, "rempart_uptime_seconds", status.uptime_secs);
+    gauge(&mut text, "process_resident_memory_bytes", resident_octets());
+    for (name, count) in &status.counters {
+        gauge(&mut text, &series(name), *count);
+    }
+    text
+}
+
+fn gauge(text: &mut String, name: &str, value: u64) {
+    // Writing to a String cannot fail.
+    writeln!(text, "{name} {value}").ok();
+}
+
+/// `request:METHOD:TRANSPORT`, `refusal:ID`, `shed:REASON` and plain names as Prometheus series.
+fn series(name: &str) -> String {
+    let mut parts = name.splitn(3, ':');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("request"), Some(method), Some(transport)) => {
+            format!("rempart_requests_total{{method=\"{method}\",transport=\"{transport}\"}}")
+        }
+        (Some("refusal"), Some(id), None) => format!("rempart_refusals_total{{reason=\"{id}\"}}"),
+        (Some("shed"), Some(reason), None) => format!("rempart_shed_total{{reason=\"{reason}\"}}"),
+        _ => format!("rempart_{}_total", name.replace(['-', ':'], "_")),
+    }
+}
+
+/// Resident memory in octets; 0 where the system does not tell.
+fn resident_octets() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4_096
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_become_the_contracts_series() {
+        assert_eq!(
+            series("request:REGISTER:udp"),
+            "rempart_requests_total{method=\"REGISTER\",transport=\"udp\"}"
+        );
+        assert_eq!(
+            series("refusal:not-relaying"),
+            "rempart_refusals_total{reason=\"not-relaying\"}"
+        );
+        assert_eq!(series("shed:in-flight"), "rempart_shed_total{reason=\"in-flight\"}");
+    }
+
+    #[test]
+    fn only_get_has_a_path() {
+        assert_eq!(path(b"GET /metrics HTTP/1.1\r\n"), b"/metrics");
+        assert_eq!(path(b"POST /metrics HTTP/1.1\r\n"), b"");
+    }
+}
