@@ -60,10 +60,12 @@ impl Door {
     /// The batch itself when there is no room: datagrams are then shed, streams stop reading and
     /// try again.
     pub fn deliver(&self, mut batch: Batch) -> Result<(), Batch> {
-        let Some(ticket) = self.in_flight.admit(batch.len()) else { return Err(batch) };
+        // A batch larger than the whole bound must still pass once nothing else is in hand.
+        let places = batch.len().min(self.in_flight.room());
+        let Some(ticket) = self.in_flight.admit(places) else { return Err(batch) };
         batch.hold(ticket);
         self.gate.try_send(Inbound(batch)).map_err(|refused| match refused {
-            SendError::Full(Inbound(batch)) | SendError::Closed(Inbound(batch)) => batch,
+            SendError::Full(Inbound(batch)) | SendError::Closed(Inbound(batch)) => batch.release(),
         })
     }
 

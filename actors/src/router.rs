@@ -263,7 +263,7 @@ impl Handler<Register> for Router {
 
     /// A REGISTER from another shard, for a subscriber whose home is here.
     fn handle(&mut self, register: Register, _: &mut Self::Context) {
-        self.to_subscriber(register);
+        self.hand_to_subscriber(register);
     }
 }
 

@@ -30,6 +30,11 @@ impl InFlight {
         (before + places <= self.messages_max).then_some(ticket)
     }
 
+    /// How many messages may be in hand.
+    pub fn room(&self) -> usize {
+        self.messages_max
+    }
+
     /// How many messages are in hand now.
     pub fn count(&self) -> usize {
         self.messages.load(Ordering::Relaxed)

@@ -67,6 +67,12 @@ impl Batch {
         self.ticket = None;
     }
 
+    /// Gives back its place among the work in hand: it waits outside.
+    pub(crate) fn release(mut self) -> Self {
+        self.ticket = None;
+        self
+    }
+
     pub(crate) fn octets(&self) -> usize {
         self.bytes.capacity()
     }

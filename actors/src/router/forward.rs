@@ -194,7 +194,7 @@ impl Router {
         let serial = self.transactions.next_serial();
         self.write_branch(message, from, &relay.plan, &target, &flow, serial);
         let oversize =
-            !datagram && self.out.len() > DATAGRAM_MAX && self.to_stream(&mut flow, &target);
+            !datagram && self.out.len() > DATAGRAM_MAX && self.prefer_stream(&mut flow, &target);
         if oversize {
             self.write_branch(message, from, &relay.plan, &target, &flow, serial);
         }
@@ -229,7 +229,7 @@ impl Router {
     }
 
     /// RFC 3261 section 18.1.1: a large request to a resolved target prefers TCP.
-    fn to_stream(&mut self, flow: &mut Flow, target: &Target) -> bool {
+    fn prefer_stream(&mut self, flow: &mut Flow, target: &Target) -> bool {
         let resolved = matches!(target.hop, Hop::Address(Transport::Udp, _));
         let local = resolved.then(|| self.outbox.local_for(Transport::Tcp, flow.remote.ip()));
         if let Some(Some(local)) = local {

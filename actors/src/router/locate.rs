@@ -60,7 +60,7 @@ impl Router {
         plan.record_route =
             forms_dialog(arrival.message.method()) && arrival.message.to_tag().is_none();
         match self.by_route(&routed, caller, &settings)? {
-            Some(target) => plan.to_foreign(target),
+            Some(target) => plan.add_foreign(target),
             None => self.by_name(arrival, caller, &mut plan, (&named, &uri), &settings)?,
         }
         Ok(plan)
@@ -84,7 +84,7 @@ impl Router {
                 let gateways = gateway_targets(number, settings);
                 plan.groups.extend(gateways.into_iter().map(|target| vec![target]));
             }
-            Named::Foreign => plan.to_foreign(foreign_target(uri, settings)?),
+            Named::Foreign => plan.add_foreign(foreign_target(uri, settings)?),
         }
         let empty = plan.groups.is_empty();
         if empty { Err(Refusal::NotFound) } else { Ok(()) }
@@ -173,7 +173,7 @@ impl Router {
 }
 
 impl Plan {
-    fn to_foreign(&mut self, target: Target) {
+    fn add_foreign(&mut self, target: Target) {
         self.class = RouteClass::Foreign;
         self.routes_kept = target.peer && target.request_uri.is_none();
         self.groups.push_back(vec![target]);

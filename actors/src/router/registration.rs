@@ -27,14 +27,14 @@ impl Router {
         let home = self.home(&aor);
         let register = Register { aor, transaction: key, shard: self.shard, request, flow };
         match home == self.shard {
-            true => self.to_subscriber(register),
+            true => self.hand_to_subscriber(register),
             false => self.shared.tell(home, register),
         }
     }
 
     /// To the subscriber's actor. A full mailbox is one AOR registering faster than it is served:
     /// it is told to come back.
-    pub(super) fn to_subscriber(&mut self, register: Register) {
+    pub(super) fn hand_to_subscriber(&mut self, register: Register) {
         let aor = register.aor.clone();
         if let Err(refused) = self.subscriber(&aor).try_send(register) {
             let (actix::prelude::SendError::Full(register)
