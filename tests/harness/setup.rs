@@ -17,12 +17,14 @@ pub struct Setup {
     pub users: Vec<String>,
     /// Host part of the listeners.
     pub host: String,
+    /// Whether it also listens on `[::1]`.
+    pub ipv6: bool,
 }
 
 impl Setup {
     /// The defaults, on 127.0.0.1, without any user.
     pub fn new() -> Self {
-        Self { config: json!({}), users: Vec::new(), host: "127.0.0.1".into() }
+        Self { config: json!({}), users: Vec::new(), host: "127.0.0.1".into(), ipv6: false }
     }
 
     /// With these users.
@@ -66,6 +68,12 @@ impl Setup {
         self
     }
 
+    /// Listens on the IPv6 loopback address as well.
+    pub fn with_ipv6(mut self) -> Self {
+        self.ipv6 = true;
+        self
+    }
+
     /// Starts the subject named by `REMPART_SUBJECT`.
     pub fn start(self) -> Subject {
         match std::env::var("REMPART_SUBJECT").as_deref() {
@@ -77,9 +85,12 @@ impl Setup {
 
     /// The whole config.json for this port.
     pub fn complete(&self, port: u16) -> Value {
-        let host = &self.host;
+        let hosts = [self.host.as_str()].into_iter().chain(self.ipv6.then_some("[::1]"));
+        let listen: Vec<String> = hosts
+            .flat_map(|host| [format!("udp:{host}:{port}"), format!("tcp:{host}:{port}")])
+            .collect();
         let mut config = json!({
-            "listen": [format!("udp:{host}:{port}"), format!("tcp:{host}:{port}")],
+            "listen": listen,
             "domains": [DOMAIN],
             "storage": { "sled": { "path": "data" } },
             "control": "data/control.sock",

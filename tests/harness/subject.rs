@@ -1,7 +1,7 @@
 //! The running server: its folder, its process, its log.
 
 use std::fs::File;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -207,6 +207,13 @@ impl Subject {
     pub fn tcp_phone(&self, user: &str, last: u8) -> Phone {
         let link = Link::tcp(IpAddr::from([127, 0, 0, last]), self.address);
         Phone::new(link, self.address, user, self.transcript.clone())
+    }
+
+    /// A UDP phone of a local user on the IPv6 loopback address.
+    pub fn ipv6_phone(&self, user: &str) -> Phone {
+        let link = Link::udp(Ipv6Addr::LOCALHOST.into());
+        let server = SocketAddr::from((Ipv6Addr::LOCALHOST, self.address.port()));
+        Phone::new(link, server, user, self.transcript.clone())
     }
 
     /// Someone of another domain: his own address.
