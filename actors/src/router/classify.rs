@@ -95,7 +95,7 @@ fn registrar_step(message: Message<'_>, settings: &Settings) -> Result<Step, Ref
     if settings.names.domain_of_uri(&to).is_none() {
         return Err(Refusal::NotFound);
     }
-    let aor = settings.names.aor(&to).ok_or(Refusal::AddressIncomplete)?;
+    let aor = settings.names.aor(&to).ok_or(Refusal::NotFound)?;
     Ok(Step::Prove(aor, Then::Register))
 }
 
