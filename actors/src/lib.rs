@@ -1,8 +1,28 @@
 //! Rempart's actors, embeddable in any actix system: the walk of one message from the gate to the
 //! relay, in the order in which refusing costs more.
 //!
-//! [`Edge::start`] wires them; a [`wire::Wire`] brings the messages in and takes them out. The
-//! walk: [`door`] → [`gate`] → [`flood`] → [`router`] ⇄ [`auth_guard`], [`subscriber`] → relay.
+//! [`Edge::start`] builds the shards; a [`wire::Wire`] brings the messages in and takes them out.
+//! `examples/embed.rs` is a whole program. What starts an edge:
+//!
+//! - [`settings::Settings`], by hand or from the seed's values ([`settings::Settings::new`]);
+//! - [`shared::Homes`]: an opened store, a journal with what it replayed, a resolver;
+//! - a wire, and how many shards, each on an arbiter of its own.
+//!
+//! The walk, each stage a module:
+//!
+//! | stage | does |
+//! |---|---|
+//! | [`door`] | drops the banned unread, bounds the work in hand ([`ticket`]) |
+//! | [`gate`] | lets the [`trusted`] pass, counts the rest in a fixed table ([`sources`]) |
+//! | [`flood`] | an actor per busy source: owns its window ([`meter`]) and the ban's beginning |
+//! | [`router`] | parses, absorbs retransmissions, asks who it is, applies [`policy`], relays |
+//! | [`auth_guard`] | an actor per pair that has failed; suspensions are at the [`guard_desk`] |
+//! | [`subscriber`] | an actor per subscriber in use: the registrar of its address of record |
+//! | [`location`] | bindings, read by all shards |
+//! | [`egress`] | where a request may be sent at all |
+//!
+//! Everything that grows has a maximum and sheds beyond it ([`counters`]). Time is read in
+//! [`clock`] only.
 
 pub mod accounts;
 pub mod auth_guard;

@@ -14,7 +14,22 @@ use rempart_sip::screen::Scanners;
 use rempart_sip::transaction::Timing;
 use rempart_storage::TrustedAddress;
 
+use crate::meter::SEED_RULE;
 use crate::names::Names;
+
+/// The seed's pattern of telephone numbers.
+const NUMBERS: &str = r"^(\+|00)[1-9][0-9]{3,20}$";
+
+/// Known attack tools by the product tokens they give themselves (R33).
+const SCANNERS: [&str; 7] = [
+    "friendly-scanner",
+    "friendly",
+    "scanner",
+    "sipcli",
+    "sipvicious",
+    "VaxSIPUserAgent",
+    "pplsip",
+];
 
 /// Everything configurable that the actors read.
 #[derive(Debug)]
@@ -45,6 +60,29 @@ pub struct Settings {
     pub timing: Timing,
     /// Maxima of the tables.
     pub limits: Limits,
+}
+
+impl Settings {
+    /// The seed's values, which are the shipped ones: what an embedder starts from. No trusted
+    /// address, no gateway, nothing attached but public addresses to send to.
+    pub fn new(names: Names, listeners: Vec<Listener>) -> Self {
+        let own = listeners.iter().map(|listener| listener.address.ip()).collect();
+        Self {
+            listeners,
+            names,
+            trusted: Vec::new(),
+            flood: Some(SEED_RULE),
+            guard: GuardRule::default(),
+            scanners: Some(ScannerRule { names: Scanners::new(SCANNERS), answered: true }),
+            auth: AuthRule::default(),
+            registrar: registrar::Limits { min: 60, default: 3600, max: 3600, contacts_max: 10 },
+            pstn: Pstn::default(),
+            outbound: None,
+            egress: EgressRule { own, ..EgressRule::default() },
+            timing: Timing::default(),
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// One bound listener.
@@ -97,6 +135,18 @@ pub struct GuardRule {
     pub forget: Duration,
 }
 
+impl Default for GuardRule {
+    /// The seed's values.
+    fn default() -> Self {
+        Self {
+            mode: GuardMode::Adaptive,
+            failures: 3,
+            suspend: Duration::from_secs(900),
+            forget: Duration::from_secs(920),
+        }
+    }
+}
+
 /// What happens to known attack tools.
 #[derive(Debug)]
 pub struct ScannerRule {
@@ -119,6 +169,17 @@ pub struct AuthRule {
     pub qop: bool,
 }
 
+impl Default for AuthRule {
+    fn default() -> Self {
+        Self {
+            nonce_life: Duration::from_secs(300),
+            algorithms: vec![Algorithm::Md5],
+            by_domain: HashMap::new(),
+            qop: true,
+        }
+    }
+}
+
 impl AuthRule {
     /// What `domain` offers.
     pub fn algorithms(&self, domain: &str) -> &[Algorithm] {
@@ -133,6 +194,14 @@ pub struct Pstn {
     pub numbers: Regex,
     /// Tried in this order.
     pub gateways: Vec<Gateway>,
+}
+
+impl Default for Pstn {
+    /// No gateway: nothing is routed there (R9).
+    fn default() -> Self {
+        let numbers = Regex::new(NUMBERS).expect("the pattern is valid");
+        Self { numbers, gateways: Vec::new() }
+    }
 }
 
 /// One PSTN gateway.
@@ -170,4 +239,10 @@ pub struct Limits {
     pub in_flight: usize,
     /// Octets of one message.
     pub message: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { sources: 262_144, transactions: 65_536, in_flight: 16_384, message: 65_535 }
+    }
 }
