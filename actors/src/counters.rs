@@ -37,6 +37,10 @@ pub struct Counters {
     pub sent: AtomicU64,
     /// Datagrams dropped because their source is banned.
     pub banned: AtomicU64,
+    /// 401s sent.
+    pub unauthorized: AtomicU64,
+    /// 407s sent.
+    pub proxy_authentication: AtomicU64,
     /// Server transactions now.
     pub transactions: AtomicU64,
     /// Calls answered and not yet ended, as far as BYE tells.
@@ -55,6 +59,8 @@ impl Counters {
     pub fn refused(&self, id: &str) {
         match id {
             "banned" => Self::one(&self.banned),
+            "unauthorized" => Self::one(&self.unauthorized),
+            "proxy-authentication" => Self::one(&self.proxy_authentication),
             _ => self.add("refusal", id, 1),
         }
     }
@@ -94,6 +100,8 @@ impl Counters {
             ("responses", &self.responses),
             ("sent", &self.sent),
             ("refusal:banned", &self.banned),
+            ("refusal:unauthorized", &self.unauthorized),
+            ("refusal:proxy-authentication", &self.proxy_authentication),
         ];
         all.extend(self.requests_by_method());
         all.extend(hot.map(|(name, count)| (name.to_owned(), count.load(Ordering::Relaxed))));

@@ -60,6 +60,8 @@ pub struct Plan {
     pub loop_hash: u64,
     /// Branches allowed from here on (RFC 5393).
     pub breadth: u32,
+    /// The share of them that the branch being sent gets.
+    pub share: u32,
 }
 
 /// One branch of a relayed request.

@@ -8,10 +8,10 @@ use actix::prelude::*;
 use rempart_sip::flow::Flow;
 use rempart_sip::message::OwnedMessage;
 use rempart_sip::refusal::Refusal;
-use rempart_sip::registrar::{Binding, register};
+use rempart_sip::registrar::{Binding, Outcome, register};
 use rempart_sip::transaction::TransactionKey;
 use rempart_sip::uri::Aor;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::clock::{now, now_unix};
 use crate::router::Registered;
@@ -64,13 +64,21 @@ impl Subscriber {
         let outcome = register(request.view(), &existing, flow, now_unix, limits)?;
         if outcome.changed {
             self.keep(&outcome.bindings);
-            info!(
-                event = "register", source = %flow.remote.ip(), user = %self.aor,
-                bindings = outcome.bindings.len(), added = outcome.added,
-                removed = outcome.removed, "bindings changed"
-            );
+            self.note(flow, &outcome);
         }
         Ok(outcome.bindings)
+    }
+
+    /// A phone that comes or goes is news; one that refreshes its binding is not.
+    fn note(&self, flow: Flow, outcome: &Outcome) {
+        let Outcome { bindings, added, removed, .. } = outcome;
+        let (source, user, bindings) = (flow.remote.ip(), &self.aor, bindings.len());
+        match added + removed {
+            0 => debug!(event = "register", %source, %user, bindings, "binding refreshed"),
+            _ => info!(
+                event = "register", %source, %user, bindings, added, removed, "bindings changed"
+            ),
+        }
     }
 
     /// In memory and in the journal's buffer; the router flushes the journal before it answers.

@@ -100,6 +100,7 @@ impl Router {
             max_forwards,
             loop_hash,
             breadth: proxy::breadth(message),
+            share: proxy::breadth(message),
         })
     }
 

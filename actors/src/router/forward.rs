@@ -107,8 +107,11 @@ impl Router {
         relay: &mut Relay,
         group: Vec<Target>,
     ) -> bool {
-        let mut started = false;
-        for target in group {
+        let (mut started, branches) = (false, group.len());
+        for (branch, target) in group.into_iter().enumerate() {
+            // Targets beyond the breadth left are not tried (RFC 5393 section 5.3.3).
+            let Ok(share) = breadth_share(relay.plan.breadth, branches, branch) else { continue };
+            relay.plan.share = share;
             started |= match &target.hop {
                 Hop::Name(_, name, _) => {
                     relay.resolving += 1;
@@ -219,6 +222,9 @@ impl Router {
 
     fn flow_to(&mut self, target: &Target) -> Option<Flow> {
         match target.hop {
+            // A registered connection that has closed leads nowhere: its far end was a phone's
+            // ephemeral port. A sealed side names no connection and may be dialled.
+            Hop::Flow(flow) if flow.connection != 0 && !self.outbox.is_open(&flow) => None,
             Hop::Flow(flow) => Some(flow),
             Hop::Address(transport, remote) => {
                 let local = self.outbox.local_for(transport, remote.ip())?;
@@ -370,8 +376,7 @@ impl Router {
     }
 }
 
-/// The breadth that each branch of the first group gets, where it says anything new.
+/// The Max-Breadth that a branch carries, where it says anything new.
 fn breadth(plan: &Plan) -> Option<String> {
-    let share = breadth_share(plan.breadth, 1, 0).ok()?;
-    (share != rempart_sip::proxy::BREADTH_DEFAULT).then(|| share.to_string())
+    (plan.share != rempart_sip::proxy::BREADTH_DEFAULT).then(|| plan.share.to_string())
 }
