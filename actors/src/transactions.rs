@@ -221,6 +221,12 @@ impl Transactions {
         self.clients.remove(&serial)
     }
 
+    /// The number of the CANCEL of the INVITE sent under `serial`: it has a transaction of its
+    /// own under the same branch (RFC 3261 section 9.1).
+    pub fn cancel_serial(serial: u64) -> u64 {
+        serial ^ (1 << 63)
+    }
+
     /// When the earliest timer fires.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.alarms.peek().map(|Reverse(Alarm(at, _))| *at)

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rempart_sip::edit::{self, Forward, Routes};
 use rempart_sip::flow::{Flow, Transport};
-use rempart_sip::message::{HeaderName, Message, Method};
+use rempart_sip::message::{HeaderName, Message, Method, OwnedMessage};
 use rempart_sip::proxy::{ResponseContext, breadth_share};
 use rempart_sip::refusal::Refusal;
 use rempart_sip::transaction::{InviteClient, NonInviteClient, TransactionKey};
@@ -15,7 +15,7 @@ use super::dialog::SEAL;
 use super::{Arrival, NameResolved, Router};
 use crate::egress;
 use crate::relay::{Branch, Hop, Plan, Relay, Target};
-use crate::transactions::{Client, ClientTransaction, ServerTransaction, Stage};
+use crate::transactions::{Client, ClientTransaction, ServerTransaction, Stage, Transactions};
 use crate::wire::SendToken;
 
 /// Over this size a request to a resolved target goes over TCP (RFC 3261 section 18.1.1).
@@ -325,12 +325,22 @@ impl Router {
             if let Client::Invite(machine) = &mut client.machine {
                 machine.on_cancel(now);
             }
-            if let Ok(sent) = rempart_sip::message::OwnedMessage::new(client.sent.clone()) {
-                edit::cancel(&mut self.out, sent.view());
-                self.outbox.send(&client.flow, &self.out, None);
-            }
+            self.send_cancel(serial, &client, now);
             self.transactions.put_client(serial, client);
         }
+    }
+
+    /// A CANCEL is repeated until it is answered: a lost one leaves a phone ringing.
+    fn send_cancel(&mut self, serial: u64, invite: &ClientTransaction, now: Instant) {
+        let Ok(sent) = OwnedMessage::new(invite.sent.clone()) else { return };
+        edit::cancel(&mut self.out, sent.view());
+        self.outbox.send(&invite.flow, &self.out, None);
+        let reliable = invite.flow.transport.reliable();
+        let machine = NonInviteClient::new(reliable, &self.shared.settings().timing, now);
+        let (machine, out) = (Client::NonInvite(machine), self.out.clone());
+        let server = (invite.server, invite.branch);
+        let cancel = ClientTransaction::new(invite.flow, machine, out, server, invite.upstream);
+        self.transactions.put_client(Transactions::cancel_serial(serial), cancel);
     }
 
     /// A message with a token did not leave: RFC 3261 section 16.9.

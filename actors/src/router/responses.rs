@@ -14,7 +14,7 @@ use tracing::info;
 use super::{Arrival, Router};
 use crate::relay::Relay;
 use crate::router::Admitted;
-use crate::transactions::{Client, ClientTransaction, ServerTransaction, Stage};
+use crate::transactions::{Client, ClientTransaction, ServerTransaction, Stage, Transactions};
 use crate::wire::Batch;
 
 impl Router {
@@ -26,15 +26,27 @@ impl Router {
         if usize::from(token.shard) != self.shard {
             return self.to_shard(usize::from(token.shard), flow, response);
         }
+        if matches!(response.method(), Method::Cancel) {
+            return self.on_cancel_answered(token.serial, response, now);
+        }
         let Some(client) = self.transactions.take_client(token.serial) else {
             return self.stray();
         };
         let invite = matches!(client.machine, Client::Invite(_));
         if invite != matches!(response.method(), Method::Invite) {
-            // The answer to a CANCEL of ours: the INVITE's own answer is what counts.
+            self.stray();
             return self.transactions.put_client(token.serial, client);
         }
         self.on_matched(token.serial, client, response, now);
+    }
+
+    /// The answer to a CANCEL of ours ends its repetition; what counts is the INVITE's answer.
+    fn on_cancel_answered(&mut self, invite: u64, response: Message<'_>, now: Instant) {
+        let serial = Transactions::cancel_serial(invite);
+        let Some(mut client) = self.transactions.take_client(serial) else { return self.stray() };
+        if !client.machine.on_response(response.status(), now).done {
+            self.transactions.put_client(serial, client);
+        }
     }
 
     fn stray(&self) {
