@@ -271,15 +271,17 @@ impl ResponseContext {
 }
 
 /// The order of choice (section 16.7, step 6): 6xx, then the lowest class. Within 4xx first what
-/// tells the caller how to try again; within 5xx last the 503, which would become a 500. Equals go
-/// by order of the branches.
-fn rank(state: State) -> (u16, bool) {
+/// tells the caller how to try again, and last the 408, which is what silence counts as: an answer
+/// that somebody gave says more. Within 5xx last the 503, which would become a 500. Equals go by
+/// order of the branches.
+fn rank(state: State) -> (u16, u8) {
     match state {
-        State::Ended(status @ (401 | 407 | 415 | 420 | 484)) => (status / 100, false),
-        State::Ended(status @ 600..) => (0, status != 603),
-        State::Ended(status @ 400..500) => (status / 100, true),
-        State::Ended(status) => (status / 100, status == 503),
-        State::Calling | State::Proceeding => (u16::MAX, true),
+        State::Ended(status @ (401 | 407 | 415 | 420 | 484)) => (status / 100, 0),
+        State::Ended(status @ 600..) => (0, u8::from(status != 603)),
+        State::Ended(status @ 408) => (status / 100, 2),
+        State::Ended(status @ 400..500) => (status / 100, 1),
+        State::Ended(status) => (status / 100, u8::from(status == 503)),
+        State::Calling | State::Proceeding => (u16::MAX, 0),
     }
 }
 
@@ -367,6 +369,13 @@ mod tests {
             assert_eq!(best(&[404, helpful, 486]), Some(Final(1)), "{helpful}");
         }
         assert_eq!(best(&[484, 302]), Some(Final(1)));
+    }
+
+    #[test]
+    fn answer_of_a_phone_beats_the_silence_of_another() {
+        assert_eq!(best(&[408, 486]), Some(Final(1)));
+        assert_eq!(best(&[480, 408]), Some(Final(0)));
+        assert_eq!(best(&[408, 503]), Some(Final(0)));
     }
 
     #[test]
@@ -458,7 +467,7 @@ mod tests {
     #[test]
     fn branch_without_any_answer_ends_with_timer_c() {
         let mut context = context(true, 2);
-        context.on_response(1, 404, at(0));
+        context.on_response(1, 503, at(0));
         assert_eq!(context.on_deadline(at(secs(120))), Final(0));
     }
 
