@@ -11,9 +11,9 @@ use rempart_sip::flow::{Flow, SourceKey};
 
 use crate::bans::Bans;
 use crate::clock;
-use crate::counters::Counters;
 use crate::gate::{Gate, Inbound};
 use crate::router::{Router, SendFailed};
+use crate::shared::Shared;
 use crate::ticket::InFlight;
 use crate::wire::{Batch, SendToken};
 
@@ -34,16 +34,17 @@ pub struct Door {
     pub(crate) router: Addr<Router>,
     pub(crate) pool: Pool,
     pub(crate) in_flight: InFlight,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) shards: usize,
 }
 
 impl Door {
     /// Whether everything from this flow is dropped unread.
     pub fn is_banned(&self, flow: &Flow) -> bool {
-        let banned = self.bans.borrow().is_banned(flow.source(), clock::now());
+        let banned = self.bans.borrow().is_banned(flow.source(), clock::now())
+            && !self.shared.is_exempt(flow);
         if banned {
-            self.counters.refused("banned");
+            self.shared.counters.refused("banned");
         }
         banned
     }
@@ -72,7 +73,7 @@ impl Door {
     /// Tells the shard that a message with a token did not leave.
     pub fn send_failed(&self, token: SendToken) {
         if self.router.try_send(SendFailed(token)).is_err() {
-            self.counters.shed("send-failed", 1);
+            self.shared.counters.shed("send-failed", 1);
         }
     }
 
@@ -83,7 +84,7 @@ impl Door {
 
     /// Counts messages dropped for want of room.
     pub fn shed(&self, messages: usize) {
-        self.counters.shed("in-flight", messages);
+        self.shared.counters.shed("in-flight", messages);
     }
 }
 

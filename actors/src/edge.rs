@@ -215,6 +215,5 @@ fn door(shard: usize, plug: Plug) -> Door {
     own.for_each(|ban| standing.insert(source_of(&ban.source), ban.clone(), now(), now_unix()));
     let bans = Rc::new(RefCell::new(standing));
     let gate = Gate::new(shared.clone(), bans.clone(), pool.clone(), router.clone()).start();
-    let counters = shared.counters.clone();
-    Door { bans, gate, router, pool, in_flight, counters, shards }
+    Door { bans, gate, router, pool, in_flight, shared, shards }
 }

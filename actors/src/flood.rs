@@ -1,8 +1,10 @@
 //! One actor per busy source: owns its meter and the timer that ends both. Requests that pass
 //! travel on; nobody waits for an answer.
 
+use std::time::Instant;
+
 use actix::prelude::*;
-use rempart_sip::flow::{SourceKey, Transport};
+use rempart_sip::flow::{Flow, SourceKey, Transport};
 
 use crate::clock::now;
 use crate::gate::{Banned, Gate};
@@ -10,10 +12,15 @@ use crate::meter::{Meter, Verdict};
 use crate::router::{Admitted, Router};
 use crate::wire::Batch;
 
-/// A request of the metered source.
+/// Requests of the metered source.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Metered(pub Batch);
+pub struct Metered {
+    /// The requests.
+    pub batch: Batch,
+    /// When the gate took them: one clock reading serves the table and the meter.
+    pub at: Instant,
+}
 
 /// Meters one source (R23 to R26, R68). An embedder gives it any next stage.
 pub struct Flood {
@@ -31,6 +38,12 @@ pub struct Offence {
     pub transport: Transport,
     /// The port it came from.
     pub port: u16,
+}
+
+impl Offence {
+    fn by(flow: &Flow) -> Self {
+        Self { transport: flow.transport, port: flow.remote.port() }
+    }
 }
 
 impl Flood {
@@ -68,17 +81,19 @@ impl Actor for Flood {
 impl Handler<Metered> for Flood {
     type Result = ();
 
-    fn handle(&mut self, Metered(batch): Metered, _: &mut Self::Context) {
-        match self.meter.hit(now()) {
-            // A full next stage sheds this request; UDP senders retransmit.
-            Verdict::Pass => drop(self.next.try_send(Admitted(batch))),
-            Verdict::Drop => self.tell(),
+    fn handle(&mut self, Metered { mut batch, at }: Metered, _: &mut Self::Context) {
+        batch.retain(|flow, _| match self.meter.hit(at) {
+            Verdict::Pass => true,
+            Verdict::Drop => false,
             Verdict::Ban => {
-                let flow = batch.iter().next().map(|(flow, _)| flow);
-                self.untold = flow
-                    .map(|flow| Offence { transport: flow.transport, port: flow.remote.port() });
-                self.tell();
+                self.untold = Some(Offence::by(flow));
+                false
             }
+        });
+        if !batch.is_empty() {
+            // A full next stage sheds these requests; UDP senders retransmit.
+            drop(self.next.try_send(Admitted(batch)));
         }
+        self.tell();
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use rempart_sip::flow::{Flow, SourceKey};
+use rempart_sip::flow::SourceKey;
 use rempart_storage::{Ban, Evidence};
 use tracing::{debug, warn};
 
@@ -22,7 +22,7 @@ use crate::router::{Admitted, Router};
 use crate::scribe::Record;
 use crate::settings::FloodRule;
 use crate::shared::Shared;
-use crate::sources::{Counted, Sources, TIMES_MAX};
+use crate::sources::{Counted, Sources};
 use crate::wire::Batch;
 
 /// Flood actors per shard.
@@ -85,25 +85,32 @@ impl Gate {
         Self { shared, bans, pool, sources, floods, router }
     }
 
-    fn meter(&mut self, batch: &mut Batch, rule: &FloodRule, ctx: &mut Context<Self>) {
-        let (now, threshold) = (now(), threshold(rule));
-        let mut metered = Vec::new();
+    /// Keeps what may go on at once; what a flood actor has to count goes to that actor, in one
+    /// message however much it is, so that no burst fills the mailbox.
+    fn sort(&mut self, batch: &mut Batch, rule: Option<&FloodRule>, ctx: &mut Context<Self>) {
+        let now = now();
+        let mut metered: Vec<(SourceKey, Batch)> = Vec::new();
         batch.retain(|flow, message| {
             let source = flow.source();
             if self.bans.borrow().is_banned(source, now) {
-                self.shared.counters.refused("banned");
-                return false;
+                let passes = self.shared.is_exempt(flow);
+                if !passes {
+                    self.shared.counters.refused("banned");
+                }
+                return passes;
             }
-            if is_response(message) || self.shared.is_exempt(flow) {
-                return true;
-            }
-            self.passes_table(source, rule, threshold, now, ctx) || {
-                metered.push((*flow, message.to_vec()));
-                false
-            }
+            let Some(rule) = rule else { return true };
+            is_response(message)
+                || self.shared.is_exempt(flow)
+                || self.passes_table(source, rule, now, ctx)
+                || {
+                    batch_of(&mut metered, source).push(*flow, message);
+                    false
+                }
         });
-        for (flow, message) in metered {
-            self.to_flood_actor(flow, &message);
+        for (source, mut part) in metered {
+            batch.lend_places(&mut part);
+            self.to_flood_actor(source, Metered { batch: part, at: now });
         }
     }
 
@@ -112,17 +119,16 @@ impl Gate {
         &mut self,
         source: SourceKey,
         rule: &FloodRule,
-        threshold: usize,
         now: Instant,
         ctx: &mut Context<Self>,
     ) -> bool {
         if self.floods.get(&source).is_some() {
             return false;
         }
-        match self.sources.hit(source, rule, threshold, now) {
+        match self.sources.hit(source, rule, threshold(rule), now) {
             Counted::Pass | Counted::Full => true,
-            Counted::Hot { ages_ms, count } => {
-                let meter = Meter::new(*rule, instants(&ages_ms, count, now), now);
+            Counted::Hot { times, count } => {
+                let meter = Meter::new(*rule, times.into_iter().take(count), now);
                 let (next, gate) = (self.router.clone(), ctx.address());
                 self.floods.get_or_start(&source, || Flood::new(source, meter, next, gate));
                 false
@@ -130,16 +136,17 @@ impl Gate {
         }
     }
 
-    fn to_flood_actor(&self, flow: Flow, message: &[u8]) {
-        let Some(flood) = self.floods.get(&flow.source()) else { return };
-        if flood.try_send(Metered(Batch::of(flow, message))).is_err() {
-            self.shared.counters.shed("flood-mailbox", 1);
+    fn to_flood_actor(&self, source: SourceKey, metered: Metered) {
+        let Some(flood) = self.floods.get(&source) else { return };
+        let messages = metered.batch.len();
+        if flood.try_send(metered).is_err() {
+            self.shared.counters.shed("flood-mailbox", messages);
         }
     }
 
-    fn ban(&mut self, ban: Ban) {
+    fn ban(&mut self, ban: Ban, now_unix: u64) {
         let source = crate::bans::source_of(&ban.source);
-        self.bans.borrow_mut().insert(source, ban, now(), now_unix());
+        self.bans.borrow_mut().insert(source, ban, now(), now_unix);
     }
 
     fn sweep(&mut self, _: &mut Context<Self>) {
@@ -162,9 +169,7 @@ impl Handler<Inbound> for Gate {
 
     fn handle(&mut self, Inbound(mut batch): Inbound, ctx: &mut Self::Context) {
         let settings = self.shared.settings();
-        if let Some(rule) = &settings.flood {
-            self.meter(&mut batch, rule, ctx);
-        }
+        self.sort(&mut batch, settings.flood.as_ref(), ctx);
         if batch.is_empty() {
             return recycle(&self.pool, batch);
         }
@@ -190,12 +195,12 @@ impl Handler<Banned> for Gate {
             reason: "flooding".to_owned(),
             evidence,
             since,
-            until: since + rule.ban.as_secs().max(1),
+            until: since + rule.ban.as_secs_f64().ceil() as u64,
             level: 0,
         };
         alert(ip, &offence, &rule);
         self.shared.write(Record::Ban(ban.clone()));
-        self.ban(ban);
+        self.ban(ban, since);
     }
 }
 
@@ -211,7 +216,7 @@ impl Handler<BanSource> for Gate {
     type Result = ();
 
     fn handle(&mut self, BanSource(ban): BanSource, _: &mut Self::Context) {
-        self.ban(ban);
+        self.ban(ban, now_unix());
     }
 }
 
@@ -240,11 +245,12 @@ fn is_response(message: &[u8]) -> bool {
     message.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/2.0 "))
 }
 
-fn instants(
-    ages_ms: &[u32; TIMES_MAX],
-    count: usize,
-    now: Instant,
-) -> impl Iterator<Item = Instant> {
-    let ages = ages_ms.iter().take(count).map(|age| Duration::from_millis(u64::from(*age)));
-    ages.map(move |age| now.checked_sub(age).unwrap_or(now)).collect::<Vec<_>>().into_iter()
+/// The batch that collects the requests of `source`.
+fn batch_of(metered: &mut Vec<(SourceKey, Batch)>, source: SourceKey) -> &mut Batch {
+    let known = metered.iter().position(|(key, _)| *key == source);
+    let place = known.unwrap_or_else(|| {
+        metered.push((source, Batch::new()));
+        metered.len() - 1
+    });
+    &mut metered[place].1
 }

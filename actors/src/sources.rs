@@ -2,7 +2,7 @@
 //! allocation after the start. A stranger's packet can touch a cell, never make an actor.
 
 use std::hash::BuildHasher;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
 use rempart_sip::flow::SourceKey;
@@ -22,8 +22,9 @@ pub enum Counted {
     /// The source passed the threshold: from now on it is metered by an actor of its own, which
     /// starts with these request times, the present one not among them.
     Hot {
-        /// Milliseconds before now, oldest first.
-        ages_ms: [u32; TIMES_MAX],
+        /// When they came, oldest first, rounded down to whole milliseconds: nobody is banned
+        /// early for the rounding.
+        times: [Instant; TIMES_MAX],
         /// How many of them count.
         count: usize,
     },
@@ -74,9 +75,8 @@ impl Sources {
             cell.push(now_ms);
             return Counted::Pass;
         }
-        let hot = cell.hot(now_ms);
-        *cell = Cell::default();
-        hot
+        let cell = std::mem::take(cell);
+        self.hot(&cell, now)
     }
 
     /// How many requests found no cell since the start.
@@ -94,6 +94,15 @@ impl Sources {
 
     fn tick(&self, now: Instant) -> u32 {
         now.saturating_duration_since(self.started).as_millis() as u32
+    }
+
+    fn hot(&self, cell: &Cell, now: Instant) -> Counted {
+        let elapsed = now.saturating_duration_since(self.started).as_millis() as u64;
+        let times = cell.times_ms.map(|time| {
+            let age = (elapsed as u32).wrapping_sub(time);
+            self.started + Duration::from_millis(elapsed.saturating_sub(u64::from(age)))
+        });
+        Counted::Hot { times, count: usize::from(cell.count) }
     }
 
     fn set(&mut self, source: SourceKey) -> &mut [Cell] {
@@ -133,17 +142,10 @@ impl Cell {
             self.count += 1;
         }
     }
-
-    fn hot(&self, now_ms: u32) -> Counted {
-        let ages_ms = self.times_ms.map(|time| now_ms.wrapping_sub(time));
-        Counted::Hot { ages_ms, count: usize::from(self.count) }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::meter::SEED_RULE;
 
@@ -160,10 +162,28 @@ mod tests {
             assert_eq!(sources.hit(source(1), &SEED_RULE, 8, at), Counted::Pass);
         }
         let at = now + Duration::from_millis(100);
-        let Counted::Hot { ages_ms, count } = sources.hit(source(1), &SEED_RULE, 8, at) else {
+        let Counted::Hot { times, count } = sources.hit(source(1), &SEED_RULE, 8, at) else {
             panic!("not hot");
         };
-        assert_eq!((count, ages_ms[0], ages_ms[7]), (8, 100, 30));
+        assert_eq!((count, times[0], times[7]), (8, now, now + Duration::from_millis(70)));
+    }
+
+    #[test]
+    fn a_time_is_never_taken_for_later_than_it_was() {
+        let started = Instant::now();
+        let mut sources = Sources::new(64, started);
+        let first = started + Duration::from_micros(500);
+        sources.hit(source(1), &SEED_RULE, 1, first);
+        let at = started + Duration::from_micros(2_000_900);
+        let Counted::Hot { times, .. } = sources.hit(
+            source(1),
+            &crate::settings::FloodRule { window: Duration::from_secs(3), ..SEED_RULE },
+            1,
+            at,
+        ) else {
+            panic!("not hot");
+        };
+        assert_eq!(times[0], started);
     }
 
     #[test]

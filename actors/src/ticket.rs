@@ -41,6 +41,15 @@ impl InFlight {
     }
 }
 
+impl Ticket {
+    /// Gives up to `places` of its places to work that goes its own way from here.
+    pub fn split(&mut self, places: usize) -> Self {
+        let places = places.min(self.places);
+        self.places -= places;
+        Self { messages: self.messages.clone(), places }
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.messages.fetch_sub(self.places, Ordering::Relaxed);
@@ -59,6 +68,17 @@ mod tests {
         assert_eq!(in_flight.count(), 2);
         drop(held);
         assert!(in_flight.admit(3).is_some());
+        assert_eq!(in_flight.count(), 0);
+    }
+
+    #[test]
+    fn a_split_ticket_frees_its_places_with_its_last_part() {
+        let in_flight = InFlight::new(3);
+        let mut whole = in_flight.admit(3).expect("room for three");
+        let part = whole.split(2);
+        drop(whole);
+        assert_eq!(in_flight.count(), 2);
+        drop(part);
         assert_eq!(in_flight.count(), 0);
     }
 }

@@ -73,6 +73,11 @@ impl Batch {
         self
     }
 
+    /// Moves as many places among the work in hand as `part` has messages to it.
+    pub(crate) fn lend_places(&mut self, part: &mut Self) {
+        part.ticket = self.ticket.as_mut().map(|ticket| ticket.split(part.len()));
+    }
+
     pub(crate) fn octets(&self) -> usize {
         self.bytes.capacity()
     }
