@@ -11,7 +11,8 @@ use rempart_sip::uri::Aor;
 use tracing::warn;
 
 use crate::clock::now;
-use crate::router::{Judged, Suspended};
+use crate::directory::Retire;
+use crate::router::Judged;
 use crate::shared::Shared;
 use crate::tally::Tally;
 
@@ -60,13 +61,12 @@ pub struct AuthGuard {
     key: GuardKey,
     tally: Tally,
     shared: Arc<Shared>,
-    home: usize,
 }
 
 impl AuthGuard {
-    /// A guard on shard `home` that already knows of `tally`.
-    pub fn new(key: GuardKey, tally: Tally, shared: Arc<Shared>, home: usize) -> Self {
-        Self { key, tally, shared, home }
+    /// A guard that already knows of `tally`.
+    pub fn new(key: GuardKey, tally: Tally, shared: Arc<Shared>) -> Self {
+        Self { key, tally, shared }
     }
 
     fn judge(&mut self, attempt: &Attempt, ctx: &mut Context<Self>) -> Judgement {
@@ -74,8 +74,10 @@ impl AuthGuard {
             return Judgement::Suspended;
         }
         if evaluate(&self.shared, attempt) {
-            // R61: success forgets every failure, and with them the guard.
-            ctx.stop();
+            // R61: success forgets every failure, and with them the guard: once it has judged what
+            // waits in its mailbox, which a stop would lose.
+            self.tally = Tally::new(self.shared.settings().guard, now());
+            ctx.notify(Rest);
             return Judgement::Right;
         }
         if self.tally.fail(now()) {
@@ -90,7 +92,7 @@ impl AuthGuard {
             failures = self.tally.failures(), "auth failed 3rd time"
         );
         if let Some(until) = self.tally.suspended_until(now()) {
-            self.shared.tell(self.home, Suspended { key: self.key.clone(), until });
+            self.shared.suspend(self.key.clone(), until);
         }
     }
 
@@ -108,6 +110,29 @@ impl Actor for AuthGuard {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.stop_when_idle(ctx);
+    }
+}
+
+/// Ends a guard that has nothing to remember.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Rest;
+
+impl Handler<Rest> for AuthGuard {
+    type Result = ();
+
+    fn handle(&mut self, _: Rest, ctx: &mut Self::Context) {
+        if self.tally.failures() == 0 {
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<Retire> for AuthGuard {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

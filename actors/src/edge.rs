@@ -10,14 +10,15 @@ use actix::prelude::*;
 use rempart_sip::flow::SourceKey;
 use rempart_sip::registrar::Binding;
 use rempart_sip::uri::Aor;
-use rempart_storage::{Ban, StoreError, Suspension, bans, suspensions};
+use rempart_storage::{Ban, StoreError, Suspension, bans};
 use tokio::sync::oneshot;
 
 use crate::bans::{Bans, source_of};
 use crate::clock::{now, now_unix};
 use crate::door::{Door, Pool, shard_of};
 use crate::gate::{BanSource, Gate, ListBans, UnbanSource};
-use crate::router::{LiftSuspensions, ListSuspensions, Router};
+use crate::router::{ForgetFailures, Router};
+use crate::scribe::Record;
 use crate::settings::Settings;
 use crate::shared::{Homes, Shared};
 use crate::subscriber::ForgetBindings;
@@ -38,12 +39,11 @@ pub struct Edge {
 }
 
 /// What a start needs on a shard's arbiter.
-struct Plug {
-    shared: Arc<Shared>,
-    wire: Arc<dyn Wire>,
-    in_flight: InFlight,
-    bans: Arc<Vec<Ban>>,
-    suspensions: Arc<Vec<Suspension>>,
+pub(crate) struct Plug {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wire: Arc<dyn Wire>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) bans: Arc<Vec<Ban>>,
 }
 
 impl Edge {
@@ -61,7 +61,6 @@ impl Edge {
         let in_flight = InFlight::new(settings.limits.in_flight);
         let shared = Arc::new(Shared::load(settings, homes, shards)?);
         let bans = Arc::new(bans(&*shared.store)?);
-        let suspensions = Arc::new(suspensions(&*shared.store)?);
         let arbiters: Vec<Arbiter> = (0..shards).map(|_| Arbiter::new()).collect();
         let mut doors = Vec::new();
         for (shard, arbiter) in arbiters.iter().enumerate() {
@@ -70,7 +69,6 @@ impl Edge {
                 wire: wire.clone(),
                 in_flight: in_flight.clone(),
                 bans: bans.clone(),
-                suspensions: suspensions.clone(),
             };
             doors.push(start_shard(arbiter, shard, plug).await);
         }
@@ -114,11 +112,7 @@ impl Edge {
 
     /// Every suspension that stands.
     pub async fn suspensions(&self) -> Vec<Suspension> {
-        let mut all = Vec::new();
-        for shard in &self.shards {
-            all.extend(shard.router.send(ListSuspensions).await.unwrap_or_default());
-        }
-        all
+        self.shared.suspensions.rows(now())
     }
 
     /// Puts a ban in force. Persisting it is the caller's business.
@@ -138,10 +132,15 @@ impl Edge {
         {
             lifted += usize::from(shard.gate.send(UnbanSource(source)).await.unwrap_or_default());
         }
+        let forget = ForgetFailures { user, source };
         for shard in &self.shards {
-            let lift = LiftSuspensions { user: user.clone(), source };
-            lifted += shard.router.send(lift).await.unwrap_or_default();
+            shard.router.send(forget.clone()).await.ok();
         }
+        let suspended = self.shared.suspensions.lift(|key| forget.names(key), now());
+        lifted += suspended.len();
+        suspended.into_iter().for_each(|row| self.shared.write(Record::Unsuspend(row)));
+        // What the caller deletes from the store next must not be written after it.
+        self.shared.written().await;
         lifted
     }
 
@@ -204,12 +203,10 @@ async fn start_shard(arbiter: &Arbiter, shard: usize, plug: Plug) -> Option<Shar
 }
 
 /// Builds one shard in walk order, on its own arbiter.
-fn door(shard: usize, plug: Plug) -> Door {
-    let Plug { shared, wire, in_flight, bans, suspensions } = plug;
+pub(crate) fn door(shard: usize, plug: Plug) -> Door {
+    let Plug { shared, wire, in_flight, bans } = plug;
     let (pool, shards) = (Pool::default(), shared.shards());
-    let mut router = Router::new(shared.clone(), shard, wire.outbox(shard), pool.clone());
-    router.load_suspensions(suspensions.iter().cloned());
-    let router = router.start();
+    let router = Router::new(shared.clone(), shard, wire.outbox(shard), pool.clone()).start();
     let own = bans.iter().filter(|ban| shard_of(source_of(&ban.source), shards) == shard);
     let mut standing = Bans::default();
     own.for_each(|ban| standing.insert(source_of(&ban.source), ban.clone(), now(), now_unix()));

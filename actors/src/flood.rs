@@ -7,6 +7,7 @@ use actix::prelude::*;
 use rempart_sip::flow::{Flow, SourceKey, Transport};
 
 use crate::clock::now;
+use crate::directory::Retire;
 use crate::gate::{Banned, Gate};
 use crate::meter::{Meter, Verdict};
 use crate::router::{Admitted, Router};
@@ -95,5 +96,13 @@ impl Handler<Metered> for Flood {
             drop(self.next.try_send(Admitted(batch)));
         }
         self.tell();
+    }
+}
+
+impl Handler<Retire> for Flood {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }

@@ -225,7 +225,7 @@ impl Handler<UnbanSource> for Gate {
 
     fn handle(&mut self, UnbanSource(source): UnbanSource, _: &mut Self::Context) -> bool {
         self.sources.remove(source);
-        let metered = self.floods.remove(&source).is_some();
+        let metered = self.floods.remove(&source);
         let banned = self.bans.borrow_mut().remove(source, now());
         debug!(event = "flood.unban", source = %source.address(), banned, metered, "ban lifted");
         banned

@@ -48,10 +48,14 @@ pub mod settings;
 pub mod shared;
 pub mod sources;
 pub mod subscriber;
+pub mod suspensions;
 pub mod tally;
 pub mod ticket;
 mod transactions;
 pub mod trusted;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;
 
 pub use edge::Edge;

@@ -13,6 +13,7 @@ mod registration;
 mod responses;
 mod timers;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,13 +24,12 @@ use rempart_sip::refusal::Refusal;
 use rempart_sip::registrar::Binding;
 use rempart_sip::transaction::TransactionKey;
 use rempart_sip::uri::Aor;
-use rempart_storage::Suspension;
+use tracing::error;
 
 use crate::auth_guard::{Attempt, GuardKey, Judgement};
-use crate::bans::source_of;
 use crate::clock::{now, now_unix};
 use crate::directory::Directory;
-use crate::door::{Pool, recycle, shard_of};
+use crate::door::{Pool, recycle};
 use crate::guard_desk::GuardDesk;
 use crate::nonce_uses::NonceUses;
 use crate::shared::Shared;
@@ -62,16 +62,6 @@ pub struct Judged {
     pub judgement: Judgement,
 }
 
-/// A guard suspended its key.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Suspended {
-    /// The key.
-    pub key: GuardKey,
-    /// When it ends.
-    pub until: Instant,
-}
-
 /// A subscriber's answer to a waiting REGISTER.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -93,20 +83,23 @@ pub struct NameResolved {
     result: Resolved,
 }
 
-/// Lifts suspensions of a user, of a source, or of both together; says how many.
+/// Forgets the failures of a user, of a source, or of both together.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "usize")]
-pub struct LiftSuspensions {
+#[rtype(result = "()")]
+pub struct ForgetFailures {
     /// The user, or everyone.
     pub user: Option<String>,
     /// The source, or every source.
     pub source: Option<rempart_sip::flow::SourceKey>,
 }
 
-/// Asks for the suspensions that stand.
-#[derive(Message)]
-#[rtype(result = "Vec<Suspension>")]
-pub struct ListSuspensions;
+impl ForgetFailures {
+    /// Whether it names this key.
+    pub fn names(&self, key: &GuardKey) -> bool {
+        self.user.as_deref().is_none_or(|user| key.user.as_str() == user)
+            && self.source.is_none_or(|source| key.source == Some(source))
+    }
+}
 
 /// Time to send what the last messages left in the buffers.
 #[derive(Message)]
@@ -146,7 +139,7 @@ impl Router {
     pub fn new(shared: Arc<Shared>, shard: usize, outbox: Box<dyn Outbox>, pool: Pool) -> Self {
         let transactions = shared.settings().limits.transactions / shared.shards();
         Self {
-            desk: GuardDesk::new(shared.clone(), shard),
+            desk: GuardDesk::new(shared.clone()),
             transactions: Transactions::new(transactions.max(1)),
             shared,
             shard,
@@ -165,24 +158,18 @@ impl Router {
         }
     }
 
-    /// Takes over suspensions that an earlier run persisted and that belong to this shard.
-    pub fn load_suspensions(&mut self, rows: impl IntoIterator<Item = Suspension>) {
-        let own: Vec<Suspension> = rows.into_iter().filter(|row| self.is_home(row)).collect();
-        self.desk.load(own);
-    }
-
-    fn is_home(&self, row: &Suspension) -> bool {
-        let shards = self.shared.shards();
-        match (&row.source, Aor::parse(&row.user)) {
-            (Some(source), _) => shard_of(source_of(source), shards) == self.shard,
-            (None, Some(user)) => self.home(&user) == self.shard,
-            (None, None) => false,
-        }
-    }
-
     fn subscriber(&mut self, aor: &Aor) -> &Addr<Subscriber> {
         let shared = &self.shared;
         self.subscribers.get_or_start(aor, || Subscriber::new(aor.clone(), shared.clone()))
+    }
+
+    /// Does a piece of work: a fault of ours costs the transaction in hand, not the shard. What
+    /// was being worked on is out of the table, and so nothing half done is left in it.
+    fn contain(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            self.shared.counters.refused("panic");
+            error!(event = "panic", "a transaction was lost to a fault of the server");
+        }
     }
 
     /// Every handler ends here: the buffers go out once the mailbox is drained, and the one timer
@@ -203,6 +190,7 @@ impl Router {
         self.nonces.sweep(self.shared.clock.unix_ms(now()).saturating_sub(life));
         if self.shard == 0 {
             self.sweeps += 1;
+            self.shared.suspensions.sweep(now());
             self.shared.location.sweep(self.sweeps, now_unix());
         }
     }
@@ -223,7 +211,7 @@ impl Handler<Admitted> for Router {
     fn handle(&mut self, Admitted(batch): Admitted, ctx: &mut Self::Context) {
         let now = now();
         for (flow, message) in batch.iter() {
-            self.receive(flow, message, now);
+            self.contain(|router| router.receive(flow, message, now));
         }
         recycle(&self.pool, batch);
         self.settle(ctx);
@@ -234,7 +222,7 @@ impl Handler<Judged> for Router {
     type Result = ();
 
     fn handle(&mut self, judged: Judged, ctx: &mut Self::Context) {
-        self.on_judged(judged);
+        self.contain(|router| router.on_judged(judged));
         self.settle(ctx);
     }
 }
@@ -247,14 +235,6 @@ impl Handler<Attempt> for Router {
         if let Some(judgement) = self.desk.judge(attempt, true) {
             self.shared.tell(shard, Judged { transaction, judgement });
         }
-    }
-}
-
-impl Handler<Suspended> for Router {
-    type Result = ();
-
-    fn handle(&mut self, Suspended { key, until }: Suspended, _: &mut Self::Context) {
-        self.desk.suspend(key, until);
     }
 }
 
@@ -280,7 +260,7 @@ impl Handler<NameResolved> for Router {
     type Result = ();
 
     fn handle(&mut self, found: NameResolved, ctx: &mut Self::Context) {
-        self.on_resolved(found);
+        self.contain(|router| router.on_resolved(found));
         self.settle(ctx);
     }
 }
@@ -289,7 +269,7 @@ impl Handler<SendFailed> for Router {
     type Result = ();
 
     fn handle(&mut self, SendFailed(token): SendFailed, ctx: &mut Self::Context) {
-        self.on_send_failed(token);
+        self.contain(|router| router.on_send_failed(token));
         self.settle(ctx);
     }
 }
@@ -300,7 +280,7 @@ impl Handler<Flush> for Router {
     fn handle(&mut self, _: Flush, ctx: &mut Self::Context) {
         self.flush_due = false;
         self.answer_registered();
-        self.outbox.flush();
+        self.contain(|router| router.outbox.flush());
         self.count_transactions();
         self.arm(ctx);
     }
@@ -315,21 +295,10 @@ impl Handler<ForgetBindings> for Router {
     }
 }
 
-impl Handler<LiftSuspensions> for Router {
-    type Result = usize;
+impl Handler<ForgetFailures> for Router {
+    type Result = ();
 
-    fn handle(&mut self, lift: LiftSuspensions, _: &mut Self::Context) -> usize {
-        self.desk.lift(|key| {
-            lift.user.as_deref().is_none_or(|user| key.user.as_str() == user)
-                && lift.source.is_none_or(|source| key.source == Some(source))
-        })
-    }
-}
-
-impl Handler<ListSuspensions> for Router {
-    type Result = Vec<Suspension>;
-
-    fn handle(&mut self, _: ListSuspensions, _: &mut Self::Context) -> Vec<Suspension> {
-        self.desk.rows()
+    fn handle(&mut self, forget: ForgetFailures, _: &mut Self::Context) {
+        self.desk.lift(|key| forget.names(key));
     }
 }

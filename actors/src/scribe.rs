@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rempart_storage::{Ban, Row, Store, Suspension, put_ban, put_suspension};
+use tokio::sync::Notify;
 use tracing::warn;
 
 /// Records waiting for the disk; past it the record stays in memory only.
@@ -17,8 +18,10 @@ pub enum Record {
     Ban(Ban),
     /// A suspension.
     Suspension(Suspension),
-    /// A suspension that a success or an operator ended.
+    /// A suspension that an operator ended.
     Unsuspend(Suspension),
+    /// Nothing to remember: says that everything before it was written.
+    Fence(Arc<Notify>),
 }
 
 /// The sending side.
@@ -52,6 +55,10 @@ fn write_all(store: &dyn Store, waiting: &Receiver<Record>) {
         let written = match &record {
             Record::Ban(ban) => put_ban(store, ban),
             Record::Suspension(suspension) => put_suspension(store, suspension),
+            Record::Fence(passed) => {
+                passed.notify_one();
+                Ok(())
+            }
             Record::Unsuspend(suspension) => {
                 let mut batch = rempart_storage::Batch::new();
                 batch.delete(Suspension::TABLE, suspension.key());

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use actix::dev::{MessageResponse, ToEnvelope};
 use actix::prelude::*;
@@ -10,15 +11,19 @@ use arc_swap::ArcSwap;
 use rempart_sip::flow::{Flow, canonical_ip};
 use rempart_sip::seal::{Keys, Sealer};
 use rempart_sip::uri::{Host, Uri};
-use rempart_storage::{Journal, Store, StoreError, load_or_create_keys, trusted};
+use rempart_storage::{Journal, Store, StoreError, load_or_create_keys, suspensions, trusted};
+
+use tokio::sync::Notify;
 
 use crate::accounts::Accounts;
-use crate::clock::Clock;
+use crate::auth_guard::GuardKey;
+use crate::clock::{Clock, now, now_unix};
 use crate::counters::Counters;
 use crate::location::Location;
 use crate::router::Router;
 use crate::scribe::{Record, Scribe};
 use crate::settings::{Listener, Settings};
+use crate::suspensions::Suspensions;
 use crate::trusted::TrustedTable;
 use crate::wire::Resolver;
 
@@ -46,6 +51,8 @@ pub struct Shared {
     pub store: Arc<dyn Store>,
     /// Makes bindings survive.
     pub journal: Journal,
+    /// Who is suspended.
+    pub suspensions: Suspensions,
     /// Digest secrets.
     pub accounts: Accounts,
     /// Bindings.
@@ -83,6 +90,7 @@ impl Shared {
             shards,
             scribe,
             routers: OnceLock::new(),
+            suspensions: Suspensions::default(),
             accounts: Accounts::load(&*homes.store, &secret)?,
             journal: homes.journal,
             location: homes.location,
@@ -93,6 +101,7 @@ impl Shared {
             resolver: homes.resolver,
             store: homes.store,
         };
+        shared.suspensions.load(suspensions(&*shared.store)?, now(), now_unix());
         shared.reload_trusted()?;
         Ok(shared)
     }
@@ -182,6 +191,20 @@ impl Shared {
         if !self.scribe.write(record) {
             self.counters.shed("scribe", 1);
         }
+    }
+
+    /// Waits until every ban and suspension noted so far is written.
+    pub async fn written(&self) {
+        let passed = Arc::new(Notify::new());
+        if self.scribe.write(Record::Fence(passed.clone())) {
+            passed.notified().await;
+        }
+    }
+
+    /// Suspends a key, at once on every shard and soon on disk.
+    pub fn suspend(&self, key: GuardKey, until: Instant) {
+        let row = self.suspensions.insert(key, until, now(), now_unix());
+        self.write(Record::Suspension(row));
     }
 
     /// What Via and Record-Route carry for the local end of a flow.

@@ -14,6 +14,7 @@ use rempart_sip::uri::Aor;
 use tracing::{debug, info};
 
 use crate::clock::{now, now_unix};
+use crate::directory::Retire;
 use crate::router::Registered;
 use crate::shared::Shared;
 
@@ -123,5 +124,13 @@ impl Handler<ForgetBindings> for Subscriber {
         self.keep(&[]);
         self.shared.journal.flush().map_err(|error| error.to_string())?;
         Ok(bindings.len())
+    }
+}
+
+impl Handler<Retire> for Subscriber {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }

@@ -17,6 +17,10 @@ use crate::relay::Relay;
 /// How long an answer without a machine is kept for retransmissions: 64 times T1's default.
 pub const ANSWER_KEPT: Duration = Duration::from_secs(32);
 
+/// How long a request waits for an actor of ours. One that panicked never answers, and the request
+/// must not keep its place for ever.
+pub const DECIDED_WITHIN: Duration = Duration::from_secs(10);
+
 /// The machine of a server transaction.
 #[derive(Clone, Copy, Debug)]
 pub enum Server {
@@ -58,6 +62,7 @@ pub struct ServerTransaction {
     pub response: Vec<u8>,
     /// What it waits for.
     pub stage: Stage,
+    decided_by: Instant,
     armed: Option<Instant>,
 }
 
@@ -157,13 +162,19 @@ impl Transactions {
     }
 
     /// A transaction that just arrived; not in the table until [`Self::put`].
-    pub fn arrive(flow: Flow, machine: Server, request: OwnedMessage) -> Box<ServerTransaction> {
+    pub fn arrive(
+        flow: Flow,
+        machine: Server,
+        request: OwnedMessage,
+        now: Instant,
+    ) -> Box<ServerTransaction> {
         Box::new(ServerTransaction {
             flow,
             machine,
             request: Some(Box::new(request)),
             response: Vec::new(),
             stage: Stage::Arrived,
+            decided_by: now + DECIDED_WITHIN,
             armed: None,
         })
     }
@@ -301,11 +312,20 @@ fn fired(
 impl ServerTransaction {
     /// When its timer fires.
     pub fn deadline(&self) -> Option<Instant> {
+        if matches!(self.stage, Stage::Judging(_) | Stage::Registering) {
+            return Some(self.decided_by);
+        }
         match &self.machine {
             Server::Invite(machine) => machine.deadline(),
             Server::NonInvite(machine) => machine.deadline(),
             Server::Kept(until) => Some(*until),
         }
+    }
+
+    /// Whether an actor of ours has owed it an answer for too long.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        let waits = matches!(self.stage, Stage::Judging(_) | Stage::Registering);
+        waits && self.decided_by <= now
     }
 
     /// The same request came again.
@@ -380,5 +400,29 @@ impl Client {
             Self::Invite(machine) => machine.on_transport_error(now),
             Self::NonInvite(machine) => machine.on_transport_error(now),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rempart_sip::flow::Transport;
+    use rempart_sip::transaction::Timing;
+
+    use super::*;
+
+    #[test]
+    fn a_request_waits_ten_seconds_for_an_actor_of_ours() {
+        let (now, transport) = (Instant::now(), Transport::Udp);
+        let address = "192.0.2.1:5060".parse().expect("an address");
+        let flow = Flow { transport, local: address, remote: address, connection: 0 };
+        let machine = Server::NonInvite(NonInviteServer::new(false, &Timing::default(), now));
+        let request = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\n\
+            From: <sip:a@a>;tag=a\r\nTo: <sip:a@a>\r\nCall-ID: a\r\nCSeq: 1 OPTIONS\r\n\r\n";
+        let request = OwnedMessage::new(request.to_vec()).expect("a request");
+        let mut transaction = Transactions::arrive(flow, machine, request, now);
+        assert_eq!(transaction.deadline(), None);
+        transaction.stage = Stage::Registering;
+        assert_eq!(transaction.deadline(), Some(now + DECIDED_WITHIN));
+        assert!(!transaction.is_overdue(now) && transaction.is_overdue(now + DECIDED_WITHIN));
     }
 }

@@ -83,9 +83,9 @@ impl Router {
         GuardKey { user, source: (!by_user).then(|| arrival.flow.source()) }
     }
 
-    /// R56, at the price of one look-up; a key of another shard is looked up there.
+    /// R56, at the price of one look-up.
     fn is_suspended(&self, key: &GuardKey, arrival: &Arrival<'_>, settings: &Settings) -> bool {
-        settings.guard.mode != GuardMode::Off && self.desk.is_suspended(key, arrival.now)
+        settings.guard.mode != GuardMode::Off && self.shared.suspensions.holds(key, arrival.now)
     }
 
     fn fresh_nonce(
@@ -171,7 +171,7 @@ impl Router {
             Method::Invite => Server::Invite(InviteServer::new(reliable, timing, now)),
             _ => Server::NonInvite(NonInviteServer::new(reliable, timing, now)),
         };
-        Transactions::arrive(arrival.flow, machine, arrival.message.to_owned())
+        Transactions::arrive(arrival.flow, machine, arrival.message.to_owned(), now)
     }
 
     /// The guard has judged.

@@ -58,7 +58,7 @@ impl Router {
             if flushed.is_err() && registered.outcome.is_ok() {
                 registered.outcome = Err(Refusal::StorageFailed);
             }
-            self.on_registered(registered);
+            self.contain(|router| router.on_registered(registered));
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use actix::prelude::*;
+use rempart_sip::refusal::Refusal;
 use rempart_sip::transaction::TransactionKey;
 
 use super::Router;
@@ -28,17 +29,20 @@ impl Router {
         self.armed = None;
         let now = now();
         while let Some(due) = self.transactions.next_due(now) {
-            match due {
-                Due::Server(key) => self.on_server_timer(key, now),
-                Due::Client(serial) => self.on_client_timer(serial, now),
-                Due::Relay(key) => self.on_relay_timer(key, now),
-            }
+            self.contain(|router| match due {
+                Due::Server(key) => router.on_server_timer(key, now),
+                Due::Client(serial) => router.on_client_timer(serial, now),
+                Due::Relay(key) => router.on_relay_timer(key, now),
+            });
         }
         self.settle(ctx);
     }
 
     fn on_server_timer(&mut self, key: TransactionKey, now: Instant) {
         let Some(mut transaction) = self.transactions.take(&key) else { return };
+        if transaction.is_overdue(now) {
+            return self.finish(key, transaction, &Refusal::Overloaded, now);
+        }
         let todo = transaction.on_deadline(now);
         if todo.send && !transaction.response.is_empty() {
             self.outbox.send(&transaction.flow, &transaction.response, None);

@@ -1,0 +1,7 @@
+//! The walk on a paused clock: whole shards, a wire that only notes what is sent, no socket and no
+//! sleep.
+
+mod faults;
+mod flooding;
+mod guarding;
+mod stage;
