@@ -74,8 +74,8 @@ struct Effort {
     /// Seconds of each repetition
     #[arg(long, default_value_t = 4)]
     secs: u64,
-    /// UDP port on 127.0.0.1
-    #[arg(long, default_value_t = 5060)]
+    /// UDP port on 127.0.0.1 for the servers
+    #[arg(long, default_value_t = 5160)]
     port: u16,
     /// Folder with the adapters rempart and kamailio
     #[arg(long, default_value = "bench/adapter")]

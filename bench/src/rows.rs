@@ -12,10 +12,11 @@ use crate::sample::{Sample, Used};
 use crate::socket::Socket;
 use crate::work::{Call, Callees, Options, Phones, Register};
 
-/// Ports of the load generator.
-const CALLER_PORT: u16 = 5070;
-const CALLEE_PORT: u16 = 5080;
-const FLOOD_PORT: u16 = 5099;
+/// Ports of the load generator, fixed because contacts name them, and unusual because other
+/// phones on the machine have theirs near 5060.
+const CALLER_PORT: u16 = 5170;
+const CALLEE_PORT: u16 = 5180;
+const FLOOD_PORT: u16 = 5199;
 /// The called phones stand behind the callers, user by user.
 const CALLERS: u64 = 1000;
 const FLOODER: Ipv4Addr = Ipv4Addr::new(127, 66, 0, 1);

@@ -163,13 +163,13 @@ mod tests {
         let unit = Unit { place: 1, serial: 7 };
         let mut request = Request::new("REGISTER", "sip:d.test", "<sip:u@d.test>", 2);
         request.contact = Contact::Given;
-        let text = phones().write(unit, &request, (Ipv4Addr::new(127, 10, 0, 0), 5070));
+        let text = phones().write(unit, &request, (Ipv4Addr::new(127, 10, 0, 0), 5170));
         let message = Message::new(text.as_bytes()).expect("text");
         assert_eq!(message.request(), Some(("REGISTER", "sip:d.test")));
         assert_eq!(message.cseq(), Some((2, "REGISTER")));
         assert_eq!(message.header("Call-ID"), Some("r.1.7"));
-        assert_eq!(message.contact(), Some("sip:u0000006@127.10.0.0:5070"));
-        let via = "SIP/2.0/UDP 127.10.0.0:5070;rport;branch=z9hG4bKr.1.7.2";
+        assert_eq!(message.contact(), Some("sip:u0000006@127.10.0.0:5170"));
+        let via = "SIP/2.0/UDP 127.10.0.0:5170;rport;branch=z9hG4bKr.1.7.2";
         assert_eq!(message.header("Via"), Some(via));
         assert!(text.ends_with("Content-Length: 0\r\n\r\n"), "{text}");
     }

@@ -11,6 +11,12 @@ START_SECS = 25
 SUBJECT = os.environ.get("REMPART_SUBJECT", "rempart")
 
 
+def described():
+    """Name and version of the server under test, in one line."""
+    command = [str(ADAPTERS / SUBJECT), "describe"]
+    return subprocess.check_output(command, text=True, timeout=START_SECS).strip()
+
+
 class Server:
     """One server in a folder of its own; a context manager that stops it."""
 
@@ -56,8 +62,3 @@ class Server:
 
     def __exit__(self, *_):
         self.adapter("stop")
-
-    def version(self):
-        """Name and version in one line."""
-        command = [*self.command, "describe"]
-        return subprocess.check_output(command, text=True, env=self.environment).strip()

@@ -19,7 +19,7 @@ import clients
 import phones
 from deadline import Failure, remaining
 from network import NETWORKS, Network
-from server import SUBJECT, Server
+from server import SUBJECT, Server, described
 
 FAULTS = (Failure, OSError, subprocess.SubprocessError)
 PHONE_USERS = [("alice", "wonder land"), ("bob", "b:u'i,lder")]
@@ -220,6 +220,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = Path(tempfile.mkdtemp(prefix="interop-"))
     report = Report()
+    print(f"server: {described()}", flush=True)
     tools(report, folder)
     for transports in PHONE_TRANSPORTS:
         loopback_phones(report, folder, transports, DOMAIN)
