@@ -33,8 +33,6 @@ pub struct Counters {
     pub requests: AtomicU64,
     /// Responses received.
     pub responses: AtomicU64,
-    /// Messages sent.
-    pub sent: AtomicU64,
     /// Datagrams dropped because their source is banned.
     pub banned: AtomicU64,
     /// 401s sent.
@@ -98,7 +96,6 @@ impl Counters {
         let hot = [
             ("requests", &self.requests),
             ("responses", &self.responses),
-            ("sent", &self.sent),
             ("refusal:banned", &self.banned),
             ("refusal:unauthorized", &self.unauthorized),
             ("refusal:proxy-authentication", &self.proxy_authentication),

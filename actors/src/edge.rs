@@ -36,6 +36,7 @@ pub struct Edge {
     shared: Arc<Shared>,
     shards: Vec<Shard>,
     arbiters: Vec<Arbiter>,
+    in_flight: InFlight,
 }
 
 /// What a start needs on a shard's arbiter.
@@ -74,7 +75,7 @@ impl Edge {
         }
         let started: Vec<Shard> = doors.into_iter().flatten().collect();
         shared.introduce(started.iter().map(|shard| shard.router.clone()).collect());
-        let edge = Self { shared, shards: started, arbiters };
+        let edge = Self { shared, shards: started, arbiters, in_flight };
         edge.open(&wire).await;
         Ok(edge)
     }
@@ -168,6 +169,11 @@ impl Edge {
     /// What the store says.
     pub fn reload_subscriber(&self, aor: &Aor) -> Result<(), StoreError> {
         self.shared.accounts.reload(&*self.shared.store, aor)
+    }
+
+    /// Messages admitted and not yet done with.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.count()
     }
 
     /// Transactions now.

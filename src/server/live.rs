@@ -38,6 +38,11 @@ impl LiveServer {
         counters
     }
 
+    /// Messages admitted and not yet done with.
+    pub fn in_flight(&self) -> u64 {
+        self.edge.in_flight() as u64
+    }
+
     fn listeners(&self) -> Vec<String> {
         let listeners = self.transports.listeners().iter();
         listeners.map(|listener| format!("{}:{}", listener.transport, listener.address)).collect()

@@ -44,7 +44,7 @@ async fn answer(mut stream: TcpStream, live: &LiveServer) {
         }
     }
     let (status, body) = match path(&head[..length]) {
-        b"/metrics" => ("200 OK", metrics(&live.status_row().await)),
+        b"/metrics" => ("200 OK", metrics(&live.status_row().await, live.in_flight())),
         b"/live" | b"/ready" => ("200 OK", "ok\n".to_owned()),
         _ => ("404 Not Found", "/metrics /live /ready\n".to_owned()),
     };
@@ -64,37 +64,62 @@ fn path(head: &[u8]) -> &[u8] {
     if words.next() == Some(b"GET") { words.next().unwrap_or_default() } else { b"" }
 }
 
-/// The names of contract section 5.
-fn metrics(status: &StatusRow) -> String {
+/// The names of contract section 5. One family stands together under its type, as the text format
+/// asks.
+fn metrics(status: &StatusRow, in_flight: u64) -> String {
     let mut text = String::with_capacity(4_096);
-    gauge(&mut text, "rempart_bans{scope=\"source\"}", status.bans);
-    gauge(&mut text, "rempart_suspensions", status.suspensions);
-    gauge(&mut text, "rempart_registrations", status.registrations);
-    gauge(&mut text, "rempart_transactions", status.transactions);
-    gauge(&mut text, "rempart_calls", status.calls);
-    gauge(&mut text, "rempart_uptime_seconds", status.uptime_secs);
-    gauge(&mut text, "process_resident_memory_bytes", resident_octets());
+    let gauges = [
+        ("rempart_suspensions", status.suspensions),
+        ("rempart_registrations", status.registrations),
+        ("rempart_transactions", status.transactions),
+        ("rempart_calls", status.calls),
+        ("rempart_in_flight", in_flight),
+        ("rempart_uptime_seconds", status.uptime_secs),
+        ("process_resident_memory_bytes", resident_octets()),
+    ];
+    family(&mut text, "rempart_bans", "gauge");
+    sample(&mut text, "rempart_bans{scope=\"source\"}", status.bans);
+    for (name, value) in gauges {
+        family(&mut text, name, "gauge");
+        sample(&mut text, name, value);
+    }
+    let mut last = String::new();
     for (name, count) in &status.counters {
-        gauge(&mut text, &series(name), *count);
+        let Some(series) = series(name) else { continue };
+        let of = series.split('{').next().unwrap_or_default();
+        if of != last {
+            family(&mut text, of, "counter");
+            of.clone_into(&mut last);
+        }
+        sample(&mut text, &series, *count);
     }
     text
 }
 
-fn gauge(text: &mut String, name: &str, value: u64) {
+fn family(text: &mut String, name: &str, kind: &str) {
     // Writing to a String cannot fail.
-    writeln!(text, "{name} {value}").ok();
+    writeln!(text, "# TYPE {name} {kind}").ok();
 }
 
-/// `request:METHOD:TRANSPORT`, `refusal:ID`, `shed:REASON` and plain names as Prometheus series.
-fn series(name: &str) -> String {
+fn sample(text: &mut String, series: &str, value: u64) {
+    writeln!(text, "{series} {value}").ok();
+}
+
+/// `request:METHOD:TRANSPORT`, `refusal:ID` and `shed:REASON` as Prometheus series. The bare totals
+/// are sums of these, or of no use beside them.
+fn series(name: &str) -> Option<String> {
     let mut parts = name.splitn(3, ':');
     match (parts.next(), parts.next(), parts.next()) {
         (Some("request"), Some(method), Some(transport)) => {
-            format!("rempart_requests_total{{method=\"{method}\",transport=\"{transport}\"}}")
+            Some(format!("rempart_requests_total{{method=\"{method}\",transport=\"{transport}\"}}"))
         }
-        (Some("refusal"), Some(id), None) => format!("rempart_refusals_total{{reason=\"{id}\"}}"),
-        (Some("shed"), Some(reason), None) => format!("rempart_shed_total{{reason=\"{reason}\"}}"),
-        _ => format!("rempart_{}_total", name.replace(['-', ':'], "_")),
+        (Some("refusal"), Some(id), None) => {
+            Some(format!("rempart_refusals_total{{reason=\"{id}\"}}"))
+        }
+        (Some("shed"), Some(reason), None) => {
+            Some(format!("rempart_shed_total{{reason=\"{reason}\"}}"))
+        }
+        _ => None,
     }
 }
 
@@ -111,15 +136,22 @@ mod tests {
 
     #[test]
     fn counters_become_the_contracts_series() {
-        assert_eq!(
-            series("request:REGISTER:udp"),
-            "rempart_requests_total{method=\"REGISTER\",transport=\"udp\"}"
-        );
-        assert_eq!(
-            series("refusal:not-relaying"),
-            "rempart_refusals_total{reason=\"not-relaying\"}"
-        );
-        assert_eq!(series("shed:in-flight"), "rempart_shed_total{reason=\"in-flight\"}");
+        let requests = "rempart_requests_total{method=\"REGISTER\",transport=\"udp\"}";
+        assert_eq!(series("request:REGISTER:udp").as_deref(), Some(requests));
+        let refusals = "rempart_refusals_total{reason=\"not-relaying\"}";
+        assert_eq!(series("refusal:not-relaying").as_deref(), Some(refusals));
+        let shed = "rempart_shed_total{reason=\"in-flight\"}";
+        assert_eq!(series("shed:in-flight").as_deref(), Some(shed));
+        assert_eq!(series("requests"), None);
+    }
+
+    #[test]
+    fn a_family_is_typed_once_however_many_series_it_has() {
+        let counters = ["refusal:banned", "refusal:not-found", "shed:x"];
+        let counters = counters.map(|name| (name.to_owned(), 1)).into();
+        let text = metrics(&StatusRow { counters, ..StatusRow::default() }, 3);
+        assert_eq!(text.matches("# TYPE rempart_refusals_total counter").count(), 1);
+        assert!(text.contains("\nrempart_in_flight 3\n"), "{text}");
     }
 
     #[test]
