@@ -152,10 +152,12 @@ impl Router {
             Stage::Relayed(mut relay) => {
                 relay.context.on_cancel();
                 self.send_cancels(&mut relay, now);
+                // Nothing was sent yet: a name is being looked up.
                 if relay.branches.is_empty() {
-                    return self.finish(key, transaction, &Refusal::RequestTerminated, now);
+                    self.refuse_relayed(key, &mut transaction, &Refusal::RequestTerminated);
+                } else {
+                    transaction.stage = Stage::Relayed(relay);
                 }
-                transaction.stage = Stage::Relayed(relay);
                 self.transactions.put(key, transaction);
             }
             stage => {

@@ -8,13 +8,15 @@ use rempart_sip::flow::Flow;
 use rempart_sip::message::{Message, Method, OwnedMessage};
 use rempart_sip::proxy::Verdict;
 use rempart_sip::refusal::Refusal;
-use rempart_sip::transaction::TransactionKey;
+use rempart_sip::transaction::{InviteServerState, TransactionKey};
 use tracing::info;
 
 use super::{Arrival, Router};
 use crate::relay::Relay;
 use crate::router::Admitted;
-use crate::transactions::{Client, ClientTransaction, ServerTransaction, Stage, Transactions};
+use crate::transactions::{
+    Client, ClientTransaction, Server, ServerTransaction, Stage, Transactions,
+};
 use crate::wire::Batch;
 
 impl Router {
@@ -135,7 +137,7 @@ impl Router {
     ) {
         edit::forward_response(&mut self.out, response, None);
         let status = response.status();
-        self.log_calls(response);
+        self.log_calls(transaction, response);
         self.respond(key, transaction, status);
     }
 
@@ -220,14 +222,19 @@ impl Router {
         transaction.request = Some(request);
     }
 
-    fn log_calls(&self, response: Message<'_>) {
+    /// A call begins with the first 2xx to an INVITE outside a dialog, and ends with its BYE's.
+    fn log_calls(&self, transaction: &ServerTransaction, response: Message<'_>) {
         use std::sync::atomic::Ordering;
         if !(200..300).contains(&response.status()) {
             return;
         }
         let calls = &self.shared.counters.calls;
+        let unanswered = matches!(&transaction.machine, Server::Invite(machine)
+            if machine.state() == InviteServerState::Proceeding);
+        let outside = |request: &OwnedMessage| request.view().to_tag().is_none();
+        let begins = unanswered && transaction.request.as_deref().is_some_and(outside);
         match response.method() {
-            Method::Invite => drop(calls.fetch_add(1, Ordering::Relaxed)),
+            Method::Invite if begins => drop(calls.fetch_add(1, Ordering::Relaxed)),
             Method::Bye => {
                 let less = |calls: u64| Some(calls.saturating_sub(1));
                 calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok();
