@@ -52,8 +52,9 @@ pub struct Plan {
     pub routes_skipped: usize,
     /// The Route values beyond ours stay.
     pub routes_kept: bool,
-    /// The Request-URI that a strict router had hidden.
-    pub request_uri: Option<Vec<u8>>,
+    /// What a strict router had hidden in the last Route: the Request-URI, and the Route values
+    /// that are left without it.
+    pub restored: Option<Restored>,
     /// Max-Forwards for the next hop.
     pub max_forwards: u8,
     /// What the request looked like on arrival, for loop detection.
@@ -62,6 +63,15 @@ pub struct Plan {
     pub breadth: u32,
     /// The share of them that the branch being sent gets.
     pub share: u32,
+}
+
+/// A request as it was before a strict router (RFC 3261 section 16.4).
+#[derive(Debug)]
+pub struct Restored {
+    /// The Request-URI.
+    pub request_uri: Vec<u8>,
+    /// Route values beyond ours.
+    pub routes: Vec<Vec<u8>>,
 }
 
 /// One branch of a relayed request.

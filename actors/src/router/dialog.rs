@@ -9,7 +9,7 @@ use rempart_sip::seal::{DialogSeal, RouteClass, Sender};
 use rempart_sip::uri::Uri;
 
 use super::{Arrival, Router};
-use crate::relay::{Hop, Plan, Target};
+use crate::relay::{Hop, Plan, Restored, Target};
 
 /// The Record-Route parameter that carries the seal.
 pub(super) const SEAL: &str = "s";
@@ -82,6 +82,10 @@ impl Router {
     ) -> Result<Plan, Refusal> {
         let message = arrival.message;
         let max_forwards = proxy::max_forwards(message)?;
+        let breadth = proxy::breadth(message);
+        if breadth == 0 {
+            return Err(Refusal::MaxBreadth);
+        }
         let loop_hash = self.loop_hash(message);
         let sealer = &self.shared.sealer;
         let ours = message.vias().filter_map(|via| sealer.open_branch(via.branch?));
@@ -96,11 +100,14 @@ impl Router {
             record_route: false,
             routes_skipped: routed.skipped,
             routes_kept: false,
-            request_uri: routed.took_last.then(|| routed.request_uri.to_vec()),
+            restored: routed.took_last.then(|| Restored {
+                request_uri: routed.request_uri.to_vec(),
+                routes: routed.routes.iter().map(|value| value.to_vec()).collect(),
+            }),
             max_forwards,
             loop_hash,
-            breadth: proxy::breadth(message),
-            share: proxy::breadth(message),
+            breadth,
+            share: breadth,
         })
     }
 

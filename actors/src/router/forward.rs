@@ -59,7 +59,9 @@ impl Router {
         let timing = &self.shared.settings().timing;
         let context = ResponseContext::new(invite, timing.answer);
         let mut relay = Box::new(Relay::new(context, plan));
-        self.next_group(key, &mut transaction, &mut relay);
+        if !self.next_group(key, &mut transaction, &mut relay) {
+            self.refuse_relayed(key, &mut transaction, &Refusal::Unavailable);
+        }
         self.keep_relay(key, &mut transaction, relay);
         self.transactions.put(key, transaction);
     }
@@ -92,10 +94,6 @@ impl Router {
             if started || relay.resolving > 0 {
                 return true;
             }
-        }
-        let untried = relay.branches.is_empty();
-        if untried && !matches!(transaction.stage, Stage::Answered) {
-            self.refuse_relayed(key, transaction, &Refusal::Unavailable);
         }
         false
     }
@@ -148,6 +146,8 @@ impl Router {
                     }
                     Refusal::NextHopFailed
                 }
+                // The owner's gateway has no address: that is not the callee who is unknown.
+                Err(_) if target.peer => Refusal::NextHopFailed,
                 Err(refusal) => refusal,
             };
             if relay.context.pending_branches().next().is_none()
@@ -275,12 +275,15 @@ impl Router {
         if plan.caller_local {
             remove.push(HeaderName::ProxyAuthorization);
         }
-        let routes = match plan.routes_kept && target.path.is_empty() {
-            true => Routes::Keep { skip: plan.routes_skipped, push: None },
-            false => Routes::Replace(&target.path),
+        let restored = plan.restored.as_ref();
+        let routes = match (plan.routes_kept && target.path.is_empty(), restored) {
+            (true, None) => Routes::Keep { skip: plan.routes_skipped, push: None },
+            (true, Some(restored)) => Routes::Replace(&restored.routes),
+            (false, _) => Routes::Replace(&target.path),
         };
+        let hidden = restored.map(|restored| restored.request_uri.as_slice());
         let forward = Forward {
-            request_uri: target.request_uri.as_deref().or(plan.request_uri.as_deref()),
+            request_uri: target.request_uri.as_deref().or(hidden),
             via: via.as_bytes(),
             received: Some(from.remote),
             record_routes: &record_routes,

@@ -77,7 +77,9 @@ impl Router {
         match named {
             Named::User(aor) => {
                 plan.class = RouteClass::Local;
-                plan.groups.extend(self.callees(arrival, caller, aor, settings)?);
+                let callees = self.callees(arrival, caller, aor, settings)?;
+                let at_once = plan.breadth as usize;
+                plan.groups.extend(callees.iter().flat_map(|group| within(group, at_once)));
             }
             Named::Number(number) => {
                 plan.class = RouteClass::Gateway;
@@ -178,6 +180,12 @@ impl Plan {
         self.routes_kept = target.peer && target.request_uri.is_none();
         self.groups.push_back(vec![target]);
     }
+}
+
+/// Targets of one q that the breadth does not let ring together ring one after the other
+/// (RFC 5393 section 5.3.3).
+fn within(group: &[Target], at_once: usize) -> impl Iterator<Item = Vec<Target>> + '_ {
+    group.chunks(at_once.max(1)).map(<[Target]>::to_vec)
 }
 
 fn callee(named: &Named) -> Callee {
