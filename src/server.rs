@@ -35,8 +35,11 @@ type Failed = Box<dyn Error>;
 /// socket. One line: what, where, what to do.
 pub fn run(config: Config, file: &Path) -> Result<(), Failed> {
     actix::System::new().block_on(async move {
+        // Before anything answers: a SIGHUP that finds no handler ends the process.
+        let signals = Signals::listen()?;
         let server = Server::start(config).await?;
-        server.serve(file).await
+        server.serve(file, signals).await;
+        Ok(())
     })
 }
 
@@ -78,19 +81,11 @@ impl Server {
     }
 
     /// Serves until a signal ends it.
-    ///
-    /// # Errors
-    ///
-    /// When the signals cannot be listened to.
-    pub async fn serve(mut self, file: &Path) -> Result<(), Failed> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        while !told_to_stop(&mut hangup, &mut terminate, &mut interrupt).await {
+    pub async fn serve(mut self, file: &Path, mut signals: Signals) {
+        while !signals.say_stop().await {
             self.reload(file);
         }
         self.stop().await;
-        Ok(())
     }
 
     /// Reads the config again. A bad one is refused and the old one stays.
@@ -151,11 +146,34 @@ impl Server {
     }
 }
 
-async fn told_to_stop(hangup: &mut Signal, terminate: &mut Signal, interrupt: &mut Signal) -> bool {
-    tokio::select! {
-        _ = hangup.recv() => false,
-        _ = terminate.recv() => true,
-        _ = interrupt.recv() => true,
+/// The signals that an operator sends.
+pub struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the system lets nobody listen.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one: whether it ends the server.
+    async fn say_stop(&mut self) -> bool {
+        tokio::select! {
+            _ = self.hangup.recv() => false,
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => true,
+        }
     }
 }
 
