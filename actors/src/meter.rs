@@ -62,11 +62,6 @@ impl Meter {
         let quiet = self.last + self.rule.forget.max(self.rule.window);
         self.banned_until.map_or(quiet, |until| until.max(quiet))
     }
-
-    /// How guilty the source is: requests in the window, a banned one above all others.
-    pub fn guilt(&self) -> usize {
-        if self.banned_until.is_some() { usize::MAX } else { self.times.len() }
-    }
 }
 
 /// How many requests a source makes before it gets a meter of its own: half the limit, and few
