@@ -34,7 +34,7 @@ pub struct Circumstances {
     pub effort: String,
 }
 
-const HEAD: [&str; 9] = [
+const HEAD: [&str; 10] = [
     "server CPU per unit",
     "Rempart, us",
     "Kamailio, us",
@@ -43,6 +43,7 @@ const HEAD: [&str; 9] = [
     "Rempart / floor",
     "units/s, Rempart and Kamailio",
     "spread",
+    "foreign",
     "failed",
 ];
 
@@ -78,7 +79,7 @@ fn write_row(text: &mut String, row: &[String], widths: &[usize]) {
     let _ = writeln!(text, "| {} |", padded.collect::<Vec<_>>().join(" | "));
 }
 
-fn cells(line: &Line, speed_ns: f64) -> [String; 9] {
+fn cells(line: &Line, speed_ns: f64) -> [String; 10] {
     let micros = |cell: &Cell| cell.as_ref().ok().map(|figure| at_speed(figure, speed_ns));
     let (rempart, peer) = (micros(&line.rempart), micros(&line.peer));
     let ratio = |above: Option<f64>, below: Option<f64>| match (above, below) {
@@ -99,6 +100,7 @@ fn cells(line: &Line, speed_ns: f64) -> [String; 9] {
         ratio(rempart, Some(line.floor)),
         pair(|figure| format!("{:.0}", figure.median.per_sec)),
         pair(|figure| format!("{:.0} %", figure.spread * 100.0)),
+        pair(|figure| format!("{:.0} %", figure.median.foreign * 100.0)),
         pair(|figure| figure.median.failed.to_string()),
     ]
 }
