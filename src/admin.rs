@@ -75,6 +75,8 @@ pub enum AdminRequest {
     LocationRemove(Who),
     /// How the server is.
     Status,
+    /// Reads the config again.
+    Reload,
 }
 
 /// One user, as the operator wrote it.
@@ -247,6 +249,9 @@ pub trait Live: 'static {
     async fn remove_location(&self, aor: &Aor) -> Result<u64, AdminError>;
     /// How the server is.
     async fn status(&self) -> Result<StatusRow, AdminError>;
+    /// Reads the config again; returns when it is in force, with what waits for the next start.
+    /// On an error the old one stays.
+    async fn reload(&self) -> Result<Done, AdminError>;
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ enum Command {
     Location(location::Command),
     /// How the running server is
     Status(status::Status),
+    /// Make the running server read its config again; a bad one changes nothing
+    Reload,
 }
 
 /// Why a command failed.
@@ -138,6 +140,7 @@ fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
         Command::Unban(unban) => unban.carry_out(config),
         Command::Location(command) => command.carry_out(config),
         Command::Status(status) => status.show(&config),
+        Command::Reload => status::reload(&config),
     }
 }
 

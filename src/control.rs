@@ -104,6 +104,7 @@ async fn answer<L: Live>(
             .status()
             .await
             .map(|row| (vec![AdminReply::Status(Box::new(row))], Done::new("", 1))),
+        AdminRequest::Reload => live.reload().await.map(|done| (Vec::new(), done)),
         AdminRequest::BanList => live.bans().await.map(|rows| {
             let count = rows.len() as u64;
             (rows.into_iter().map(AdminReply::Ban).collect(), Done::new("", count))

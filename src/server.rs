@@ -15,15 +15,16 @@ use rempart_actors::location::Location;
 use rempart_actors::shared::Homes;
 use rempart_storage::{Journal, MemoryStore, SledStore, Store, StoreError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::admin::Office;
+use crate::admin::{AdminError, Done, Office};
 use crate::config::Config;
 use crate::control;
 use crate::transport::resolve::Dns;
 use crate::transport::{Limits, ListenSpec, Transports};
-use live::LiveServer;
+use live::{LiveServer, Reload};
 
 type Failed = Box<dyn Error>;
 
@@ -50,7 +51,11 @@ pub struct Server {
     transports: Transports,
     live: Rc<LiveServer>,
     control: JoinHandle<()>,
+    reloads: mpsc::Receiver<Reload>,
 }
+
+/// Operators who wait for the config to be read again; more wait to be heard.
+const RELOADS_MAX: usize = 8;
 
 impl Server {
     /// Opens everything and starts serving. Must be called inside an actix system.
@@ -70,42 +75,55 @@ impl Server {
         let homes = Homes { store: store.clone(), journal, location, resolver };
         let settings = settings::settings(&config, transports.listeners());
         let edge = Edge::start(settings, homes, Arc::new(transports.clone()), shards).await?;
-        let live = Rc::new(LiveServer::new(edge, transports.clone()));
+        let (asking, reloads) = mpsc::channel(RELOADS_MAX);
+        let live = Rc::new(LiveServer::new(edge, transports.clone(), asking));
         let office = Office::new(config.clone(), store.clone());
         let control = actix_rt::spawn(control::serve(listener, office, live.clone()));
         if let Some(address) = config.admin.listen {
             actix_rt::spawn(metrics::serve(address, live.clone()));
         }
         announce(&transports);
-        Ok(Self { config, store, transports, live, control })
+        Ok(Self { config, store, transports, live, control, reloads })
     }
 
     /// Serves until a signal ends it.
     pub async fn serve(mut self, file: &Path, mut signals: Signals) {
-        while !signals.say_stop().await {
-            self.reload(file);
+        loop {
+            tokio::select! {
+                stop = signals.say_stop() => match stop {
+                    true => break,
+                    false => drop(self.reload(file)),
+                },
+                Some(answer) = self.reloads.recv() => {
+                    // Whoever asked may have gone; the log has it too.
+                    answer.send(self.reload(file)).ok();
+                }
+            }
         }
         self.stop().await;
     }
 
     /// Reads the config again. A bad one is refused and the old one stays.
-    fn reload(&mut self, file: &Path) {
-        let config = match Config::load(file) {
-            Ok(config) => Arc::new(config),
-            Err(error) => return error!(%error, "config refused, the old one stays in force"),
-        };
-        self.warn_of_fixed(&config);
+    fn reload(&mut self, file: &Path) -> Result<Done, AdminError> {
+        let config = Config::load(file).map(Arc::new).map_err(|error| {
+            error!(%error, "config refused, the old one stays in force");
+            AdminError(format!("{error}; the old config stays in force"))
+        })?;
+        let waiting = self.fixed_keys(&config);
         let settings = settings::settings(&config, self.transports.listeners());
-        if let Err(error) = self.live.edge().shared().replace_settings(settings) {
-            error!(%error, "config in force, but the address table could not be read");
-        }
+        let replaced = self.live.edge().shared().replace_settings(settings);
         self.config = config;
         self.reopen_control();
+        replaced.map_err(|error| {
+            error!(%error, "config in force, but the address table could not be read");
+            AdminError(format!("config in force, but the address table is the old one: {error}"))
+        })?;
         info!(file = %file.display(), "config reloaded");
+        Ok(Done::new(reloaded(file, &waiting), 1))
     }
 
-    /// What only a restart changes.
-    fn warn_of_fixed(&self, new: &Config) {
+    /// What was changed and only a restart brings into force.
+    fn fixed_keys(&self, new: &Config) -> Vec<&'static str> {
         let old = &*self.config;
         let fixed = [
             ("listen", old.listen != new.listen),
@@ -114,9 +132,12 @@ impl Server {
             ("dns", old.dns != new.dns),
             ("admin", old.admin != new.admin),
         ];
-        for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
+        let changed: Vec<_> =
+            fixed.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
+        for key in &changed {
             warn!(key, "changed in the config; takes effect at the next start");
         }
+        changed
     }
 
     /// The control socket answers by the new config.
@@ -174,6 +195,15 @@ impl Signals {
             _ = self.terminate.recv() => true,
             _ = self.interrupt.recv() => true,
         }
+    }
+}
+
+/// A reload in one line for people.
+fn reloaded(file: &Path, waiting: &[&str]) -> String {
+    let file = file.display();
+    match waiting {
+        [] => format!("{file} is in force"),
+        keys => format!("{file} is in force, but {} only after a restart", keys.join(", ")),
     }
 }
 

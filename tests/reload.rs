@@ -1,5 +1,5 @@
-//! SIGHUP: a new configuration comes into force without dropping anyone, and a bad one changes
-//! nothing (issue "phones register and call", part 5).
+//! SIGHUP and `rempart reload`: a new configuration comes into force without dropping anyone, and
+//! a bad one changes nothing (issue "phones register and call", part 5).
 
 mod harness;
 
@@ -78,4 +78,23 @@ fn a_reload_changes_the_flood_limit_and_the_trusted() {
     eventually("the address is trusted", || (ask(&mut trunk) == 480).then_some(()));
     reload(&server, &setup);
     eventually("the trust is withdrawn", || (ask(&mut trunk) == 407).then_some(()));
+}
+
+#[test]
+fn the_reload_command_returns_when_the_new_configuration_is_in_force() {
+    let setup = Setup::new().no_flood();
+    let server = setup.clone().start();
+    let mut phone = server.stranger(50);
+    let port = server.address.port();
+    let setup = setup.config(json!({ "scanners": { "user_agents": ["new-tool"] } }));
+    server.write_config(&setup.complete(port));
+    assert!(server.command(&["reload"]).ok().stdout.contains("is in force"));
+    assert_eq!(heard(&mut phone, &server, "new-tool/1"), "200 OK");
+    let waiting = setup.clone().config(json!({ "dns": { "servers": ["127.0.0.53"] } }));
+    server.write_config(&waiting.complete(port));
+    assert!(server.command(&["reload"]).ok().stdout.contains("dns only after a restart"));
+    server.write_config(&setup.config(json!({ "stray": 1 })).complete(port));
+    let refused = server.command(&["reload"]);
+    assert!(refused.code == 1 && refused.stderr.contains("stray"), "{refused:?}");
+    assert_eq!(heard(&mut phone, &server, "new-tool/1"), "200 OK");
 }

@@ -118,7 +118,8 @@ impl Office {
             AdminRequest::Unban(lift) => unchanged(self.unban(lift)),
             AdminRequest::LocationShow(_)
             | AdminRequest::LocationRemove(_)
-            | AdminRequest::Status => {
+            | AdminRequest::Status
+            | AdminRequest::Reload => {
                 Err(AdminError("only a running server can do that; start it".to_owned()))
             }
         }

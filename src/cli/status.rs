@@ -1,4 +1,4 @@
-//! `rempart status`: how the running server is.
+//! `rempart status` and `rempart reload`: what only a running server can do.
 
 use std::time::Duration;
 
@@ -21,12 +21,7 @@ pub struct Status {
 impl Status {
     /// Asks the server; fails if there is none.
     pub fn show(&self, config: &Config) -> Result<(), Failure> {
-        let Some(mut client) = Client::connect(&config.control)? else {
-            return Err(Failure::Message(format!(
-                "{}: no rempart is running with this config; start it with `rempart run`",
-                config.control.display()
-            )));
-        };
+        let mut client = server(config)?;
         let mut status = None;
         client.ask(&AdminRequest::Status, &mut |row| {
             if let AdminReply::Status(row) = row {
@@ -44,6 +39,21 @@ impl Status {
         }
         Ok(())
     }
+}
+
+/// Makes the server read its config again and says what is in force.
+pub fn reload(config: &Config) -> Result<(), Failure> {
+    let done = server(config)?.ask(&AdminRequest::Reload, &mut |_| {})?;
+    Ok(say(&done.text)?)
+}
+
+fn server(config: &Config) -> Result<Client, Failure> {
+    Client::connect(&config.control)?.ok_or_else(|| {
+        Failure::Message(format!(
+            "{}: no rempart is running with this config; start it with `rempart run`",
+            config.control.display()
+        ))
+    })
 }
 
 fn lines(status: &StatusRow) -> Vec<(String, String)> {

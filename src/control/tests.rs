@@ -47,6 +47,9 @@ impl Live for StandIn {
     async fn status(&self) -> Result<StatusRow, AdminError> {
         Ok(StatusRow { pid: 7, ..StatusRow::default() })
     }
+    async fn reload(&self) -> Result<Done, AdminError> {
+        self.hear("reload").map(|()| Done::new("in force", 1))
+    }
 }
 
 /// Runs `script` on a thread of its own against a served socket; returns what the stand-in heard.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use rempart_actors::Edge;
 use rempart_sip::uri::Aor;
 use rempart_storage::Ban;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{AdminError, BanRow, BindingRow, Lift, Live, StatusRow};
+use crate::admin::{AdminError, BanRow, BindingRow, Done, Lift, Live, StatusRow};
 use crate::timestamp::{now_unix, rfc3339};
 use crate::transport::Transports;
 
@@ -14,12 +15,16 @@ use crate::transport::Transports;
 pub struct LiveServer {
     edge: Edge,
     transports: Transports,
+    reloads: mpsc::Sender<Reload>,
 }
 
+/// The wish that the config be read again, and where the answer goes.
+pub type Reload = oneshot::Sender<Result<Done, AdminError>>;
+
 impl LiveServer {
-    /// Speaks for `edge` and `transports`.
-    pub fn new(edge: Edge, transports: Transports) -> Self {
-        Self { edge, transports }
+    /// Speaks for `edge` and `transports`; hands on the wish for another config to `reloads`.
+    pub fn new(edge: Edge, transports: Transports, reloads: mpsc::Sender<Reload>) -> Self {
+        Self { edge, transports, reloads }
     }
 
     /// The actors.
@@ -113,5 +118,12 @@ impl Live for LiveServer {
 
     async fn status(&self) -> Result<StatusRow, AdminError> {
         Ok(self.status_row().await)
+    }
+
+    async fn reload(&self) -> Result<Done, AdminError> {
+        let stopping = |_| AdminError("the server is stopping".to_owned());
+        let (answer, answered) = oneshot::channel();
+        self.reloads.send(answer).await.map_err(|_| stopping(()))?;
+        answered.await.map_err(|_| stopping(()))?
     }
 }
