@@ -20,7 +20,8 @@ use clap::{Parser, Subcommand};
 
 use self::desk::Desk;
 use crate::admin::AdminError;
-use crate::config::{Config, ConfigError, check as meaning};
+use crate::config::{Config, ConfigError};
+use crate::tls::TlsError;
 
 /// A SIP server for the public internet, with its guards built in.
 #[derive(Debug, Parser)]
@@ -93,6 +94,12 @@ impl From<ConfigError> for Failure {
     }
 }
 
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
 impl From<io::Error> for Failure {
     /// An error of standard output; other files name themselves in a message.
     fn from(error: io::Error) -> Self {
@@ -145,18 +152,9 @@ fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn run(config: Config, arguments: &Arguments) -> Result<(), Failure> {
-    refuse_unsupported(&config, arguments.config.as_path())?;
     crate::logging::start(&config.log);
     crate::server::run(config, &arguments.config)
         .map_err(|error| Failure::Message(error.to_string()))
-}
-
-/// What `run` refuses although the file is well-formed.
-fn refuse_unsupported(config: &Config, file: &std::path::Path) -> Result<(), Failure> {
-    match meaning::unsupported(config) {
-        Some(why) => Err(Failure::Message(format!("{}: {why}", file.display()))),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

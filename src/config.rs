@@ -83,7 +83,8 @@ impl Default for Config {
     fn default() -> Self {
         let everywhere = [(Transport::Udp, "0.0.0.0"), (Transport::Tcp, "0.0.0.0")]
             .into_iter()
-            .chain([(Transport::Udp, "[::]"), (Transport::Tcp, "[::]")]);
+            .chain([(Transport::Udp, "[::]"), (Transport::Tcp, "[::]")])
+            .chain([(Transport::Tls, "0.0.0.0"), (Transport::Tls, "[::]")]);
         let listener = |(transport, ip): (Transport, &str)| {
             let address = listen::socket_address(ip, transport.default_port())?;
             Some(listen::Listener { transport, address })

@@ -7,4 +7,5 @@ pub mod control;
 pub mod logging;
 pub mod server;
 pub mod timestamp;
+pub mod tls;
 pub mod transport;

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use crate::admin::{AdminError, Done, Office};
 use crate::config::Config;
 use crate::control;
+use crate::tls::Profiles;
 use crate::transport::resolve::Dns;
 use crate::transport::{Limits, ListenSpec, Transports};
 use live::{LiveServer, Reload};
@@ -69,7 +70,9 @@ impl Server {
         let (store, journal, location) = open(&config)?;
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
         let listen: Vec<ListenSpec> = config.listen.iter().map(ListenSpec::from).collect();
-        let transports = Transports::bind(&listen, shards, Limits::from(&config.limits))?;
+        let profiles = Profiles::load(&config)?;
+        let limits = Limits::from(&config.limits);
+        let transports = Transports::bind(&listen, shards, limits, profiles)?;
         let servers: Vec<_> = config.dns.servers.iter().map(|server| server.0).collect();
         let resolver = Arc::new(Dns::new(&servers));
         let homes = Homes { store: store.clone(), journal, location, resolver };

@@ -1,5 +1,5 @@
-//! The sockets: UDP and TCP listeners, read on the shard that a message's source belongs to and
-//! written from any.
+//! The sockets: UDP, TCP and TLS listeners, read on the shard that a message's source belongs to
+//! and written from any.
 //!
 //! `bind` opens everything before anything is served. The actors then take an outbox per shard
 //! and open each shard with a door; see [`Wire`].
@@ -16,6 +16,7 @@ mod station;
 mod steering;
 mod stream;
 mod tcp;
+mod tls;
 mod udp;
 
 use std::net::{SocketAddr, TcpListener};
@@ -33,6 +34,7 @@ use tokio::time::{Instant, sleep};
 pub use bind::{BindError, ListenSpec, Listening};
 
 use crate::config;
+use crate::tls::Profiles;
 
 use bind::Bound;
 use connections::{Bounds, Connections, Reports};
@@ -100,6 +102,8 @@ pub struct Counts {
     pub datagrams_refused: u64,
     /// Connections closed at once because a bound was reached.
     pub connections_refused: u64,
+    /// TLS handshakes that came to nothing, on connections of either side.
+    pub handshakes_failed: u64,
     /// Stream connections that stand or are being opened, now.
     pub connections: usize,
 }
@@ -109,6 +113,7 @@ struct Counters {
     datagrams_dropped: AtomicU64,
     datagrams_refused: AtomicU64,
     connections_refused: AtomicU64,
+    handshakes_failed: AtomicU64,
 }
 
 /// The open transports. Clones are the same transports.
@@ -124,7 +129,8 @@ struct Shared {
     warnings: Vec<String>,
     udp: Vec<Arc<udp::Port>>,
     /// Taken by shard 0 when it opens.
-    acceptors: Mutex<Vec<TcpListener>>,
+    acceptors: Mutex<Vec<(Transport, TcpListener)>>,
+    profiles: Profiles,
     connections: Arc<Connections>,
     jobs: Vec<mpsc::Sender<Job>>,
     /// Taken by each shard when it opens.
@@ -135,12 +141,18 @@ struct Shared {
 
 impl Transports {
     /// Binds every listener for `shards` shards (at least one); nothing is read before `open`.
+    /// TLS connections of either side are made by `profiles`.
     ///
     /// An error names the listener, its key and a remedy, and leaves nothing bound. A listener on
     /// an IPv6 address of a host without IPv6 is a warning, logged and kept in `warnings`.
-    pub fn bind(listen: &[ListenSpec], shards: usize, limits: Limits) -> Result<Self, BindError> {
+    pub fn bind(
+        listen: &[ListenSpec],
+        shards: usize,
+        limits: Limits,
+        profiles: Profiles,
+    ) -> Result<Self, BindError> {
         let bound = bind::bind_all(listen, shards.max(1))?;
-        Ok(Self { shared: Arc::new(Shared::new(bound, shards.max(1), limits)) })
+        Ok(Self { shared: Arc::new(Shared::new(bound, shards.max(1), limits, profiles)) })
     }
 
     /// The listeners that stand open, in the order of `listen`, with the ports they got.
@@ -161,6 +173,7 @@ impl Transports {
             datagrams_dropped: read(&counts.datagrams_dropped),
             datagrams_refused: read(&counts.datagrams_refused),
             connections_refused: read(&counts.connections_refused),
+            handshakes_failed: read(&counts.handshakes_failed),
             connections: self.shared.connections.count(),
         }
     }
@@ -195,7 +208,7 @@ impl Wire for Transports {
 }
 
 impl Shared {
-    fn new(bound: Bound, shards: usize, limits: Limits) -> Self {
+    fn new(bound: Bound, shards: usize, limits: Limits, profiles: Profiles) -> Self {
         let (mut jobs, mut reports, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..shards {
             let (jobs_in, jobs_out) = mpsc::channel(JOBS_MAX);
@@ -214,6 +227,7 @@ impl Shared {
             warnings: bound.warnings,
             udp: bound.udp,
             acceptors: bound.tcp,
+            profiles,
             connections: Connections::new(bounds, Reports::new(reports)),
             jobs,
             ends: Mutex::new(ends),
@@ -231,7 +245,7 @@ impl Shared {
     }
 
     /// The listeners that a shard accepts for: shard 0 has them all.
-    fn acceptors_of(&self, shard: usize) -> Vec<TcpListener> {
+    fn acceptors_of(&self, shard: usize) -> Vec<(Transport, TcpListener)> {
         if shard == 0 { std::mem::take(&mut self.acceptors.lock()) } else { Vec::new() }
     }
 

@@ -140,11 +140,13 @@ fn a_bad_config_stops_run_and_check_with_its_place() {
 }
 
 #[test]
-fn a_tls_listener_stops_run_and_check() {
-    let site = Site::with(&json!({ "listen": ["tls:127.0.0.1:0"] }));
+fn a_certificate_that_cannot_be_used_stops_run_and_check() {
+    let files = json!({ "certificate": "own.pem", "key": "own.key" });
+    let site = Site::with(&json!({ "listen": ["tls:127.0.0.1:0"], "tls": files }));
     for line in ["run", "check"] {
-        site.run(line).failed("config.json: listen[0]: this release does not listen on TLS yet");
+        site.run(line).failed("own.pem: cannot read it");
     }
+    assert!(!site.path("data/self-signed.pem").exists());
 }
 
 #[test]

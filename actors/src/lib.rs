@@ -19,6 +19,7 @@
 //! | [`auth_guard`] | an actor per pair that has failed; suspensions are at the [`guard_desk`] |
 //! | [`subscriber`] | an actor per subscriber in use: the registrar of its address of record |
 //! | [`location`] | bindings, read by all shards |
+//! | [`identity`] | whose certificates a TLS connection was made with |
 //! | [`egress`] | where a request may be sent at all |
 //!
 //! Everything that grows has a maximum and sheds beyond it ([`counters`]). Time is read in
@@ -36,6 +37,7 @@ pub mod egress;
 pub mod flood;
 pub mod gate;
 pub mod guard_desk;
+pub mod identity;
 pub mod location;
 pub mod meter;
 pub mod names;

@@ -3,10 +3,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::sync::Arc;
 
 use rempart_sip::flow::{Flow, Transport};
 
 use crate::door::Door;
+use crate::identity::{Identity, Session};
 use crate::ticket::Ticket;
 
 /// Several received messages in one buffer, each with the flow it came by.
@@ -96,8 +98,11 @@ pub trait Outbox {
     /// Queues one message for `flow`.
     ///
     /// On a stream transport `flow.connection` names the connection; 0 means any connection to
-    /// `flow.remote`, opened if there is none. A message that cannot be sent is dropped and, when
-    /// it carries a token, reported through [`Door::send_failed`].
+    /// `flow.remote`, opened if there is none. Over TLS an address proves nothing about who is
+    /// there: 0 means one opened to that address and proven for it, and a connection that a flow
+    /// names and that has gone is replaced only where we opened it, with the same proof. A message
+    /// that cannot be sent is dropped and, when it carries a token, reported through
+    /// [`Door::send_failed`].
     fn send(&mut self, flow: &Flow, message: &[u8], token: Option<SendToken>);
 
     /// Hands everything queued to the kernel.
@@ -107,8 +112,35 @@ pub trait Outbox {
     /// `remote` is reached over `transport`; `None` where no listener can.
     fn local_for(&mut self, transport: Transport, remote: IpAddr) -> Option<SocketAddr>;
 
-    /// Whether a stream connection still stands. Datagram flows always do.
+    /// Whether a stream connection still stands, or can be opened again with the same proof.
+    /// Datagram flows always do.
     fn is_open(&self, flow: &Flow) -> bool;
+
+    /// A connection to `remote`, found or begun, on which the peer has proven to be `name`; without
+    /// a name, to be that address. Messages sent meanwhile leave once the proof is given, and are
+    /// reported as unsent when it is not. `None` where a bound is reached or no listener fits.
+    ///
+    /// Transports without TLS have nothing to prove: any connection will do.
+    fn connection_to(
+        &mut self,
+        transport: Transport,
+        remote: SocketAddr,
+        _name: Option<&str>,
+    ) -> Option<Flow> {
+        let local = self.local_for(transport, remote.ip())?;
+        Some(Flow { transport, local, remote, connection: 0 })
+    }
+
+    /// What was agreed on when the TLS connection of `flow` was made; `None` for other transports
+    /// and for connections that are gone.
+    fn session(&self, _flow: &Flow) -> Option<Arc<Session>> {
+        None
+    }
+
+    /// The certificate that the peer of `flow` showed; `None` where it showed none.
+    fn identity(&self, flow: &Flow) -> Option<Arc<Identity>> {
+        self.session(flow)?.peer.clone()
+    }
 }
 
 /// A set of transports, opened once on each shard.

@@ -5,11 +5,12 @@ use std::path::Path;
 use clap::Args;
 
 use super::listing::{Listing, say};
-use super::{Desk, Failure, refuse_unsupported};
+use super::{Desk, Failure};
 use crate::admin::{AdminReply, AdminRequest, Origin};
 use crate::config::Config;
 use crate::config::check::{Weight, check_with};
 use crate::config::trusted::TrustedEntry;
+use crate::tls::Profiles;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub struct Check {
 impl Check {
     /// Prints every finding; fails if `run` would refuse the config or its store.
     pub fn report(&self, config: Config, file: &Path) -> Result<(), Failure> {
-        refuse_unsupported(&config, file)?;
+        Profiles::inspect(&config)?;
         let stored = stored(&config)?;
         let findings = check_with(&config, &stored);
         let mut listing = Listing::new(self.json, &["weight", "key", "says"], "nothing to say");

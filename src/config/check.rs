@@ -1,5 +1,6 @@
 //! What a config means, in sentences: what `rempart check` prints. Findings never stop a start;
-//! what does is an error of [`Config::load`](super::Config::load) or of [`unsupported`].
+//! what does is an error of [`Config::load`](super::Config::load) or of
+//! [`Profiles::load`](crate::tls::Profiles::load).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use super::names::LocalNames;
 use super::routing::Gateway;
 use super::trusted::{Destination, Protocol, TrustedEntry};
 use super::{Config, LogLevel};
+use crate::tls::PairFiles;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,14 +53,6 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{}  {}: {}", self.weight.name(), self.key, self.text)
     }
-}
-
-/// What this release cannot do although the config asks for it; `run` does not start then.
-pub fn unsupported(config: &Config) -> Option<String> {
-    let tls = config.listen.iter().position(|one| one.transport == Transport::Tls)?;
-    Some(format!(
-        "listen[{tls}]: this release does not listen on TLS yet; remove every \"tls:\" entry"
-    ))
 }
 
 /// What the config alone means.
@@ -146,8 +140,19 @@ fn listeners(config: &Config, report: &mut Report) {
     if !config.listen.iter().any(|one| one.transport == Transport::Tls) {
         report.weak("listen", "no TLS: calls and who makes them can be read on the way");
     } else if config.tls.certificate.is_none() {
-        report.weak("tls.certificate", "none is named, so a self-signed one is made");
+        report.note("tls.certificate", self_signed(config));
     }
+}
+
+fn self_signed(config: &Config) -> String {
+    let remedy = "phones that check certificates refuse it until they are told to trust it, or \
+                  \"certificate\" and \"key\" name one of an authority they know";
+    let (made, file) = match config.storage.folder().map(PairFiles::beside) {
+        Some(pair) if pair.certificate.exists() => ("used", pair.certificate.display().to_string()),
+        Some(pair) => ("made on first start", pair.certificate.display().to_string()),
+        None => ("made anew at each start", "in memory".to_owned()),
+    };
+    format!("none is named, so a self-signed one is {made} ({file}); {remedy}")
 }
 
 fn strangers(config: &Config, report: &mut Report) {
@@ -357,11 +362,17 @@ mod tests {
     }
 
     #[test]
-    fn the_default_config_has_no_weakness_but_the_missing_tls() {
+    fn the_default_config_has_no_weakness() {
         let text = findings("{}");
-        assert_eq!(text.matches("WEAK").count(), 1, "{text}");
-        assert!(text.contains("WEAK  listen: no TLS"), "{text}");
+        assert_eq!(text.matches("WEAK").count(), 0, "{text}");
+        assert!(text.contains("tls.certificate: none is named"), "{text}");
         assert!(text.contains("auth.algorithms: MD5 only"), "{text}");
+    }
+
+    #[test]
+    fn plain_transports_alone_are_weak() {
+        let text = findings(r#"{"listen": ["udp:127.0.0.1"]}"#);
+        assert!(text.contains("WEAK  listen: no TLS"), "{text}");
     }
 
     #[test]
@@ -402,13 +413,5 @@ mod tests {
     fn an_allowed_loopback_is_weak() {
         assert!(findings(r#"{"egress": {"allow": ["127.0.0.0/8"]}}"#).contains("WEAK  egress"));
         assert!(findings(r#"{"egress": {"allow": ["10.0.0.0/8"]}}"#).contains("1 more allowed"));
-    }
-
-    #[test]
-    fn a_tls_listener_is_not_supported_yet() {
-        let json = r#"{"listen": ["udp:127.0.0.1:0", "tls:127.0.0.1:0"]}"#;
-        let config = Config::parse(json, Path::new("c.json")).expect("a config");
-        assert!(unsupported(&config).is_some_and(|why| why.starts_with("listen[1]: ")));
-        assert_eq!(unsupported(&Config::default()), None);
     }
 }

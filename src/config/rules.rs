@@ -204,7 +204,7 @@ mod tests {
         for (json, start) in [
             (r#"{"listen": []}"#, "c.json:1:12: listen: is empty"),
             (r#"{"listen": ["udp:[::1]", "udp:[::1]:5060"]}"#, "c.json:1:26: listen[1]: stands"),
-            (r#"{"advertise": ["a.example"]}"#, "c.json:1:15: advertise: has 1 entries for 4"),
+            (r#"{"advertise": ["a.example"]}"#, "c.json:1:15: advertise: has 1 entries for 6"),
             (r#"{"domains": ["a", "A."]}"#, "c.json:1:19: domains[1]: stands twice"),
             (r#"{"domains": ["a b"]}"#, "c.json:1:14: domains[0]: \"a b\" is no host name"),
             (r#"{"storage": {"sled": {}, "memory": {}}}"#, "c.json:1:13: storage: names two"),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use rempart_actors::identity::Fingerprint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -16,7 +17,8 @@ pub enum Verify {
     /// One that is shown must be valid.
     Optional,
     /// A valid one must be shown.
-    Require,
+    #[serde(alias = "require")]
+    Required,
 }
 
 /// What a client's certificate must agree with.
@@ -79,6 +81,42 @@ impl<'de> de::Visitor<'de> for FilesVisitor {
     }
 }
 
+/// SHA-256 of a certificate in hexadecimal digits, colons between them or not, as
+/// `openssl x509 -noout -fingerprint -sha256` prints it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Pin(pub [u8; 32]);
+
+impl TryFrom<String> for Pin {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let bad = || {
+            format!(
+                "\"{text}\" is no SHA-256 fingerprint; \
+                 `openssl x509 -noout -fingerprint -sha256 -in FILE` prints one"
+            )
+        };
+        let digits: String = text.chars().filter(|one| *one != ':').collect();
+        let mut octets = [0; 32];
+        if digits.len() != 64 || !digits.is_ascii() {
+            return Err(bad());
+        }
+        for (octet, at) in octets.iter_mut().zip((0..64).step_by(2)) {
+            let pair = digits.get(at..at + 2).ok_or_else(bad)?;
+            *octet = u8::from_str_radix(pair, 16).map_err(|_| bad())?;
+        }
+        Ok(Self(octets))
+    }
+}
+
+impl From<Pin> for String {
+    fn from(pin: Pin) -> Self {
+        Fingerprint(&pin.0).to_string()
+    }
+}
+
 /// TLS for listeners and for connections we open.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -87,12 +125,16 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// Its private key, PEM; null only where `certificate` is.
     pub key: Option<PathBuf>,
-    /// Whether the other side must show a certificate: `none`, `optional` or `require`.
+    /// Whether clients must show a certificate: `none`, `optional` or `required`. Servers that we
+    /// connect to always must.
     pub verify: Verify,
-    /// Certificate authorities trusted besides the system's: a file or a list of files.
+    /// The authorities that certificates must come from, a file or a list of files; null: for
+    /// servers that we connect to those of the system.
     pub ca: Option<Files>,
-    /// Revocation lists: a file or a list of files.
+    /// Revocation lists of these authorities: a file or a list of files.
     pub crl: Option<Files>,
+    /// SHA-256 fingerprints of which the other side's certificate must have one.
+    pub pinned: Vec<Pin>,
     /// `from-user`: a client's certificate must name the user in From.
     pub certificate_must_match: Option<CertificateMatch>,
     /// Different settings for single peers, matched by address or name.
@@ -121,7 +163,8 @@ fn resolve(folder: &Path, paths: [&mut Option<PathBuf>; 2], files: [&mut Option<
     }
 }
 
-/// TLS for one peer or one of our names; exactly one of `server` and `client` is set.
+/// TLS for one peer or one of our names; exactly one of `server` and `client` is set. What is left
+/// out is as the top-level keys say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsProfile {
@@ -133,12 +176,15 @@ pub struct TlsProfile {
     pub certificate: Option<PathBuf>,
     /// Its private key, PEM.
     pub key: Option<PathBuf>,
-    /// Whether the other side must show a certificate: `none`, `optional` or `require`.
-    pub verify: Verify,
-    /// Certificate authorities trusted besides the system's: a file or a list of files.
+    /// Whether the other side must show a good certificate: `none`, `optional` or `required`; left
+    /// out: as the top level says for clients, required of servers.
+    pub verify: Option<Verify>,
+    /// The authorities that its certificate must come from: a file or a list of files.
     pub ca: Option<Files>,
-    /// Revocation lists: a file or a list of files.
+    /// Revocation lists of these authorities: a file or a list of files.
     pub crl: Option<Files>,
+    /// SHA-256 fingerprints of which its certificate must have one; without `ca` that is enough.
+    pub pinned: Option<Vec<Pin>>,
     /// `from-user`: a client's certificate must name the user in From.
     pub certificate_must_match: Option<CertificateMatch>,
 }

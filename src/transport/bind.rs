@@ -23,7 +23,7 @@ const BACKLOG: i32 = 1024;
 /// One listener to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenSpec {
-    /// UDP or TCP.
+    /// UDP, TCP or TLS.
     pub transport: Transport,
     /// Address and port; port 0 takes a free one.
     pub address: SocketAddr,
@@ -43,7 +43,7 @@ impl From<&Listener> for ListenSpec {
 pub struct Listening {
     /// Its place in `listen`.
     pub index: usize,
-    /// UDP or TCP.
+    /// UDP, TCP or TLS.
     pub transport: Transport,
     /// Address and port, the chosen one where 0 was asked for.
     pub address: SocketAddr,
@@ -103,7 +103,7 @@ impl std::error::Error for BindError {
 pub(super) struct Bound {
     pub(super) listening: Vec<Listening>,
     pub(super) udp: Vec<Arc<Port>>,
-    pub(super) tcp: Mutex<Vec<TcpListener>>,
+    pub(super) tcp: Mutex<Vec<(Transport, TcpListener)>>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -138,11 +138,7 @@ impl Bound {
     fn add(&mut self, index: usize, spec: &ListenSpec, shards: usize) -> io::Result<()> {
         let address = match spec.transport {
             Transport::Udp => self.add_udp(spec, shards)?,
-            Transport::Tcp => self.add_tcp(spec)?,
-            Transport::Tls => {
-                self.skip(index, spec, "TLS is not served yet");
-                return Ok(());
-            }
+            Transport::Tcp | Transport::Tls => self.add_tcp(spec)?,
         };
         self.listening.push(Listening { index, transport: spec.transport, address });
         Ok(())
@@ -169,7 +165,7 @@ impl Bound {
         socket.listen(BACKLOG)?;
         let listener = TcpListener::from(socket);
         let address = listener.local_addr()?;
-        self.tcp.get_mut().push(listener);
+        self.tcp.get_mut().push((spec.transport, listener));
         Ok(address)
     }
 }
@@ -289,14 +285,6 @@ mod tests {
         let v6 = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port.address.port()));
         let both = [spec(Transport::Tcp, v6), spec(Transport::Udp, loopback(0))];
         assert!(bind_all(&both, 1).is_ok());
-    }
-
-    #[test]
-    fn tls_is_a_warning_until_it_is_served() {
-        let tls = spec(Transport::Tls, loopback(0));
-        let bound = bind_all(&[tls, spec(Transport::Udp, loopback(0))], 1).expect("udp is served");
-        assert_eq!(bound.warnings.len(), 1);
-        assert_eq!(bound.listening.len(), 1);
     }
 
     #[test]

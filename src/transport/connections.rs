@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard};
+use rempart_actors::identity::Session;
 use rempart_actors::wire::SendToken;
 use rempart_sip::flow::{Flow, SourceKey, Transport};
 use tokio::sync::{Notify, mpsc};
@@ -51,8 +52,8 @@ pub(super) struct Bounds {
 /// All stream connections.
 pub(super) struct Connections {
     shelves: [Mutex<Shelf>; SHELVES],
-    /// Never reused, so that a flow of a dead connection cannot name a later one. 0 is no
-    /// connection.
+    /// Never reused, in the next process neither, so that a flow of a dead connection cannot name
+    /// a later one. 0 is no connection.
     next: AtomicU64,
     count: AtomicUsize,
     bounds: Bounds,
@@ -70,7 +71,7 @@ impl Connections {
     pub(super) fn new(bounds: Bounds, reports: Reports) -> Arc<Self> {
         Arc::new(Self {
             shelves: Default::default(),
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(first_id()),
             count: AtomicUsize::new(0),
             bounds,
             reports,
@@ -93,12 +94,29 @@ impl Connections {
         self.shelves[index].lock()
     }
 
-    /// A place for one more connection with `remote`; `None` where a bound is reached.
+    /// A place for one more connection that `remote` opened; `None` where a bound is reached.
     pub(super) fn admit(
         self: &Arc<Self>,
         transport: Transport,
         remote: SocketAddr,
     ) -> Option<Seat> {
+        self.place(Handle::new(transport, remote))
+    }
+
+    /// A place for a connection that we open to `remote`, where TLS is to prove `name`, or the
+    /// address without one.
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        transport: Transport,
+        remote: SocketAddr,
+        name: Option<&str>,
+    ) -> Option<Seat> {
+        let name = name.map(|name| name.to_ascii_lowercase().into());
+        self.place(Handle { ours: true, name, ..Handle::new(transport, remote) })
+    }
+
+    fn place(self: &Arc<Self>, handle: Handle) -> Option<Seat> {
+        let remote = handle.remote;
         let source = SourceKey::of(remote.ip());
         let mut shelf = self.shelf(source);
         if shelf.per_source.get(&source).is_some_and(|count| *count >= self.bounds.per_source_max) {
@@ -109,8 +127,8 @@ impl Connections {
             return None;
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let handle = Arc::new(Handle::new(id, transport, remote));
-        shelf.by_remote.entry((transport, remote)).or_default().push(handle.clone());
+        let handle = Arc::new(Handle { id, ..handle });
+        shelf.by_remote.entry((handle.transport, remote)).or_default().push(handle.clone());
         *shelf.per_source.entry(source).or_default() += 1;
         Some(Seat { connections: self.clone(), handle })
     }
@@ -120,9 +138,24 @@ impl Connections {
         self.find(flow, |handle| handle.id == flow.connection)
     }
 
-    /// The connection that `flow` names, else any with the same peer, the newest first.
+    /// The connection that `flow` names, else any with the same peer, the newest first. Over TLS
+    /// that is one which we opened to that address and no name.
     pub(super) fn towards(&self, flow: &Flow) -> Option<Arc<Handle>> {
-        self.named(flow).or_else(|| self.find(flow, |_| true))
+        self.named(flow).or_else(|| match (flow.transport, flow.connection) {
+            (Transport::Tls, 0) => self.proving(flow, None),
+            (Transport::Tls, _) => None,
+            _ => self.find(flow, |_| true),
+        })
+    }
+
+    /// A connection that we opened to the peer of `flow`, on which it proves, or has yet to prove,
+    /// to be `name`; without a name, to be that address.
+    pub(super) fn proving(&self, flow: &Flow, name: Option<&str>) -> Option<Arc<Handle>> {
+        let same = |own: Option<&str>| match (own, name) {
+            (Some(own), Some(name)) => own.eq_ignore_ascii_case(name),
+            (own, name) => own == name,
+        };
+        self.find(flow, |handle| handle.ours && same(handle.name.as_deref()))
     }
 
     fn find(&self, flow: &Flow, fits: impl Fn(&Handle) -> bool) -> Option<Arc<Handle>> {
@@ -149,6 +182,12 @@ impl Connections {
         }
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Where ids of connections begin: with the time, which is later than any id of an earlier process.
+fn first_id() -> u64 {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(1).max(1)
 }
 
 /// A connection's place in the table. Dropping it, in a panic too, frees the place and reports
@@ -186,6 +225,11 @@ pub(super) struct Handle {
     pub(super) id: u64,
     pub(super) transport: Transport,
     pub(super) remote: SocketAddr,
+    /// Whether we opened it.
+    pub(super) ours: bool,
+    /// Whom the peer of a TLS connection that we opened has to prove to be; `None`: the address.
+    pub(super) name: Option<Box<str>>,
+    session: OnceLock<Arc<Session>>,
     queue: Mutex<Queue>,
     /// There is something to write.
     pub(super) more: Notify,
@@ -245,9 +289,20 @@ pub(super) enum Unqueued {
 }
 
 impl Handle {
-    fn new(id: u64, transport: Transport, remote: SocketAddr) -> Self {
+    fn new(transport: Transport, remote: SocketAddr) -> Self {
         let (queue, more, cut) = (Mutex::default(), Notify::new(), Notify::new());
-        Self { id, transport, remote, queue, more, cut }
+        let (ours, name, session) = (false, None, OnceLock::new());
+        Self { id: 0, transport, remote, ours, name, session, queue, more, cut }
+    }
+
+    /// Notes what a TLS handshake agreed on.
+    pub(super) fn agree(&self, session: Session) {
+        self.session.get_or_init(|| Arc::new(session));
+    }
+
+    /// What the TLS handshake agreed on; `None` before its end and on other transports.
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        self.session.get().cloned()
     }
 
     /// Whether nothing can be sent any more.

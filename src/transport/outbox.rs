@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rempart_actors::door::shard_of;
+use rempart_actors::identity::Session;
 use rempart_actors::wire::{Outbox, SendToken};
 use rempart_sip::flow::{Flow, SourceKey, Transport};
 
 use super::Shared;
-use super::connections::{Origin, Unqueued};
+use super::connections::{Handle, Origin, Unqueued};
 use super::routes::Routes;
 use super::station::Job;
 use super::udp::{Queue, Unsent};
@@ -59,18 +60,30 @@ impl ShardOutbox {
         }
     }
 
-    /// Opens a connection on the shard of its peer, which reads it like any other.
+    /// Opens a connection for a message, where its flow does not name one that has gone.
     fn connect(&mut self, flow: &Flow, message: &[u8], token: Option<SendToken>) {
-        // TLS is not served yet, and plain text must not leave in its place.
-        let can = flow.transport == Transport::Tcp && flow.remote.port() != 0;
-        let seat = can.then(|| self.shared.connections.admit(flow.transport, flow.remote));
-        let Some(seat) = seat.flatten() else { return self.failed(token) };
-        if seat.handle().push(message, self.origin(token)).is_err() {
-            return self.failed(token);
+        // Whoever takes the place of a TLS peer has to prove what that peer proved.
+        let may = flow.transport != Transport::Tls || flow.connection == 0;
+        let handle = may.then(|| self.open(flow.transport, flow.remote, None)).flatten();
+        let pushed = handle.map(|handle| handle.push(message, self.origin(token)));
+        if pushed != Some(Ok(())) {
+            self.failed(token);
         }
-        let shard = shard_of(SourceKey::of(flow.remote.ip()), self.shared.shards());
-        // A shard with too many jobs drops the seat, which reports the message.
-        self.shared.hand_over(shard, Job::Connect(seat));
+    }
+
+    /// Has a connection opened by the shard of its peer, which reads it like any other.
+    fn open(
+        &self,
+        transport: Transport,
+        remote: SocketAddr,
+        name: Option<&str>,
+    ) -> Option<Arc<Handle>> {
+        let reserve = || self.shared.connections.reserve(transport, remote, name);
+        let seat = (remote.port() != 0).then(reserve).flatten()?;
+        let handle = seat.handle().clone();
+        let shard = shard_of(SourceKey::of(remote.ip()), self.shared.shards());
+        // A shard with too many jobs drops the seat, which reports what is pushed meanwhile.
+        self.shared.hand_over(shard, Job::Connect(seat)).then_some(handle)
     }
 
     fn origin(&self, token: Option<SendToken>) -> Option<Origin> {
@@ -108,6 +121,26 @@ impl Outbox for ShardOutbox {
             (_, 0) => self.shared.connections.towards(flow).is_some(),
             _ => self.shared.connections.named(flow).is_some(),
         }
+    }
+
+    fn connection_to(
+        &mut self,
+        transport: Transport,
+        remote: SocketAddr,
+        name: Option<&str>,
+    ) -> Option<Flow> {
+        let local = self.local_for(transport, remote.ip())?;
+        let flow = Flow { transport, local, remote, connection: 0 };
+        if transport != Transport::Tls {
+            return Some(flow);
+        }
+        let found = self.shared.connections.proving(&flow, name);
+        let handle = found.or_else(|| self.open(transport, remote, name))?;
+        Some(Flow { connection: handle.id, ..flow })
+    }
+
+    fn session(&self, flow: &Flow) -> Option<Arc<Session>> {
+        self.shared.connections.named(flow)?.session()
     }
 }
 

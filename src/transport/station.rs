@@ -47,8 +47,8 @@ impl<I: Intake> Station<I> {
         for port in &self.shared.udp {
             self.spawn(udp::read(port.clone(), self.clone()));
         }
-        for listener in self.shared.acceptors_of(self.shard) {
-            self.spawn(tcp::accept(listener, self.clone()));
+        for (transport, listener) in self.shared.acceptors_of(self.shard) {
+            self.spawn(tcp::accept(transport, listener, self.clone()));
         }
     }
 

@@ -1,4 +1,4 @@
-//! TCP: connections taken in and opened.
+//! TCP: connections taken in and opened, for SIP as it is or for TLS to begin on.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,6 +14,7 @@ use super::connections::Seat;
 use super::intake::Intake;
 use super::station::{Job, Station};
 use super::stream::{self, Opener};
+use super::tls;
 
 /// How long a connection may take to open.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -28,17 +29,19 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(120), Duration::fro
 
 /// Takes connections of one listener until the transports close.
 pub(super) async fn accept<I: Intake>(
+    transport: Transport,
     listener: TcpListener,
     station: Station<I>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tokio::select! {
-        never = accept_all(&listener, &station) => match never {},
+        never = accept_all(transport, &listener, &station) => match never {},
         () = station.closing() => Ok(()),
     }
 }
 
 async fn accept_all<I: Intake>(
+    transport: Transport,
     listener: &tokio::net::TcpListener,
     station: &Station<I>,
 ) -> Infallible {
@@ -47,7 +50,7 @@ async fn accept_all<I: Intake>(
         match listener.accept().await {
             Ok((stream, remote)) => {
                 short = false;
-                take(stream, remote, station);
+                take(transport, stream, remote, station);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -74,13 +77,18 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Lets one connection in and hands it to its source's shard; dropping it closes it.
-fn take<I: Intake>(stream: tokio::net::TcpStream, remote: SocketAddr, station: &Station<I>) {
+fn take<I: Intake>(
+    transport: Transport,
+    stream: tokio::net::TcpStream,
+    remote: SocketAddr,
+    station: &Station<I>,
+) {
     let Ok(local) = stream.local_addr() else { return };
-    let flow = Flow { transport: Transport::Tcp, local, remote, connection: 0 };
+    let flow = Flow { transport, local, remote, connection: 0 };
     if station.intake.is_banned(&flow) {
         return;
     }
-    let Some(seat) = station.shared.connections.admit(Transport::Tcp, remote) else {
+    let Some(seat) = station.shared.connections.admit(transport, remote) else {
         station.shared.counts.connections_refused.fetch_add(1, Ordering::Relaxed);
         return;
     };
@@ -94,7 +102,14 @@ fn take<I: Intake>(stream: tokio::net::TcpStream, remote: SocketAddr, station: &
 pub(super) async fn serve_accepted<I: Intake>(stream: TcpStream, seat: Seat, station: Station<I>) {
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
     let Ok(local) = stream.local_addr() else { return };
-    serve(stream, local, seat, Opener::Peer, station).await;
+    tune(&stream);
+    let flow = flow_of(&seat, local);
+    if flow.transport != Transport::Tls {
+        return stream::serve(stream, flow, seat, Opener::Peer, station).await;
+    }
+    if let Some(stream) = tls::accept(stream, local, seat.handle(), &station).await {
+        stream::serve(stream, flow, seat, Opener::Peer, station).await;
+    }
 }
 
 /// Opens a connection and serves it. Messages queued meanwhile leave when it stands; `seat`
@@ -106,25 +121,28 @@ pub(super) async fn connect<I: Intake>(seat: Seat, station: Station<I>) {
         return tracing::debug!(%remote, "cannot connect");
     };
     let Ok(own) = stream.local_addr() else { return };
+    tune(&stream);
     // Our port of this connection is nobody's to send to: the flow names the listener.
-    let local = station.shared.listener_like(Transport::Tcp, own).unwrap_or(own);
-    serve(stream, local, seat, Opener::Us, station).await;
+    let transport = seat.handle().transport;
+    let local = station.shared.listener_like(transport, own).unwrap_or(own);
+    let flow = flow_of(&seat, local);
+    if transport != Transport::Tls {
+        return stream::serve(stream, flow, seat, Opener::Us, station).await;
+    }
+    if let Some(stream) = tls::connect(stream, seat.handle(), &station).await {
+        stream::serve(stream, flow, seat, Opener::Us, station).await;
+    }
 }
 
-async fn serve<I: Intake>(
-    stream: tokio::net::TcpStream,
-    local: SocketAddr,
-    seat: Seat,
-    opener: Opener,
-    station: Station<I>,
-) {
-    let socket = SockRef::from(&stream);
+fn flow_of(seat: &Seat, local: SocketAddr) -> Flow {
+    let handle = seat.handle();
+    Flow { transport: handle.transport, local, remote: handle.remote, connection: handle.id }
+}
+
+/// Without these options a connection still works, only slower or longer than it should.
+fn tune(stream: &tokio::net::TcpStream) {
+    let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE.0).with_interval(KEEPALIVE.1);
-    // Without them a connection still works, only slower or longer than it should.
     socket.set_tcp_nodelay(true).ok();
     socket.set_tcp_keepalive(&keepalive.with_retries(4)).ok();
-    let handle = seat.handle();
-    let (transport, remote) = (handle.transport, handle.remote);
-    let flow = Flow { transport, local, remote, connection: handle.id };
-    stream::serve(stream, flow, seat, opener, station).await;
 }

@@ -99,6 +99,13 @@ impl Intake for Recorder {
     }
 }
 
+/// A self-signed pair that ends with the process.
+fn profiles() -> Profiles {
+    let json = r#"{"listen": ["tls:127.0.0.1:0"], "storage": {"memory": {}}}"#;
+    let config = config::Config::parse(json, std::path::Path::new("c.json")).expect("a config");
+    Profiles::load(&config).expect("a pair is made")
+}
+
 /// Transports with one recorder per shard, all on this thread.
 struct Server {
     transports: Transports,
@@ -116,7 +123,7 @@ impl Server {
             }
         };
         let listen: Vec<_> = listen.iter().map(spec).collect();
-        let transports = Transports::bind(&listen, shards, limits).expect("free ports");
+        let transports = Transports::bind(&listen, shards, limits, profiles()).expect("free ports");
         let recorders: Vec<_> = (0..shards).map(|_| Recorder::new(shards)).collect();
         for (shard, recorder) in recorders.iter().enumerate() {
             transports.open_into(shard, recorder.clone());
@@ -231,7 +238,7 @@ async fn a_lone_socket_hands_datagrams_to_their_shards() {
     socket.set_nonblocking(true).expect("possible");
     let address = socket.local_addr().expect("bound");
     bound.udp.push(Arc::new(udp::Port::new(address, vec![socket])));
-    let shared = Arc::new(Shared::new(bound, 2, Limits::default()));
+    let shared = Arc::new(Shared::new(bound, 2, Limits::default(), profiles()));
     let transports = Transports { shared };
     let shards = [Recorder::new(2), Recorder::new(2)];
     for (shard, recorder) in shards.iter().enumerate() {

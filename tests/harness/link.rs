@@ -1,4 +1,4 @@
-//! One phone's wire: a UDP socket, or a TCP connection cut into messages.
+//! One phone's wire: a UDP socket, or a TCP or TLS connection cut into messages.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use super::message::find;
+use super::tls::{self, TlsStream};
 
 /// What came in: a message's octets, or the two or four of a keep-alive.
 pub type Received = (Vec<u8>, SocketAddr);
@@ -17,6 +18,8 @@ pub enum Link {
     Udp(UdpSocket),
     /// A connection and what was read of it beyond the last message.
     Tcp(TcpStream, Vec<u8>),
+    /// The same under TLS.
+    Tls(Box<TlsStream>, Vec<u8>),
 }
 
 impl Link {
@@ -30,11 +33,27 @@ impl Link {
         Self::Tcp(connect_from(ip, server), Vec::new())
     }
 
+    /// A TLS connection from `ip` to the server, whose certificate is not looked at.
+    pub fn tls(ip: IpAddr, server: SocketAddr) -> Self {
+        let stream = tls::connect(ip, server, tls::trusting());
+        Self::Tls(Box::new(stream.expect("the handshake succeeds")), Vec::new())
+    }
+
+    /// The transport as Via names it.
+    pub fn transport(&self) -> &'static str {
+        match self {
+            Self::Udp(_) => "UDP",
+            Self::Tcp(..) => "TCP",
+            Self::Tls(..) => "TLS",
+        }
+    }
+
     /// Our own address.
     pub fn local(&self) -> SocketAddr {
         match self {
             Self::Udp(socket) => socket.local_addr(),
             Self::Tcp(stream, _) => stream.local_addr(),
+            Self::Tls(stream, _) => stream.sock.local_addr(),
         }
         .expect("a bound socket has an address")
     }
@@ -44,6 +63,7 @@ impl Link {
         match self {
             Self::Udp(socket) => socket.send_to(bytes, to).map(|_| ()),
             Self::Tcp(stream, _) => stream.write_all(bytes),
+            Self::Tls(stream, _) => stream.write_all(bytes),
         }
     }
 
@@ -52,19 +72,44 @@ impl Link {
         match self {
             Self::Udp(socket) => receive_datagram(socket, deadline),
             Self::Tcp(stream, buffer) => receive_framed(stream, buffer, deadline),
+            Self::Tls(stream, buffer) => receive_framed(&mut **stream, buffer, deadline),
         }
     }
 
     /// Whether the other side has closed the connection before `deadline`.
     pub fn closed_by(&mut self, deadline: Instant) -> bool {
-        let Self::Tcp(stream, buffer) = self else { return false };
-        loop {
-            match read_some(stream, buffer, deadline) {
-                Progress::More => {}
-                Progress::Nothing => return false,
-                Progress::Closed => return true,
-            }
+        match self {
+            Self::Udp(_) => false,
+            Self::Tcp(stream, buffer) => closed_by(stream, buffer, deadline),
+            Self::Tls(stream, buffer) => closed_by(&mut **stream, buffer, deadline),
         }
+    }
+}
+
+fn closed_by(stream: &mut impl Stream, buffer: &mut Vec<u8>, deadline: Instant) -> bool {
+    loop {
+        match read_some(stream, buffer, deadline) {
+            Progress::More => {}
+            Progress::Nothing => return false,
+            Progress::Closed => return true,
+        }
+    }
+}
+
+/// What is read from a connection, and the socket that waits for it.
+trait Stream: Read {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for TlsStream {
+    fn socket(&self) -> &TcpStream {
+        &self.sock
     }
 }
 
@@ -100,11 +145,11 @@ fn receive_datagram(socket: &UdpSocket, deadline: Instant) -> Option<Received> {
 }
 
 fn receive_framed(
-    stream: &mut TcpStream,
+    stream: &mut impl Stream,
     buffer: &mut Vec<u8>,
     deadline: Instant,
 ) -> Option<Received> {
-    let peer = stream.peer_addr().ok()?;
+    let peer = stream.socket().peer_addr().ok()?;
     loop {
         if let Some(length) = framed(buffer) {
             return Some((buffer.drain(..length).collect(), peer));
@@ -116,9 +161,9 @@ fn receive_framed(
     }
 }
 
-fn read_some(stream: &mut TcpStream, buffer: &mut Vec<u8>, deadline: Instant) -> Progress {
+fn read_some(stream: &mut impl Stream, buffer: &mut Vec<u8>, deadline: Instant) -> Progress {
     let wait = remaining(deadline).unwrap_or(Duration::from_micros(1));
-    stream.set_read_timeout(Some(wait)).expect("a read timeout is settable");
+    stream.socket().set_read_timeout(Some(wait)).expect("a read timeout is settable");
     let mut chunk = [0; 16_384];
     match stream.read(&mut chunk) {
         Ok(0) => Progress::Closed,

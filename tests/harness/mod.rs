@@ -16,6 +16,7 @@ pub mod phone;
 pub mod request;
 pub mod setup;
 pub mod subject;
+pub mod tls;
 pub mod transcript;
 
 pub use call::{Call, Dialog, establish, hang_up, invite_ringing};

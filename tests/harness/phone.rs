@@ -39,7 +39,11 @@ impl Phone {
     /// A phone on a link of its own; `aor` without `sip:`.
     pub fn new(link: Link, server: SocketAddr, user: &str, transcript: Transcript) -> Self {
         let local = link.local();
-        let transport = if matches!(link, Link::Tcp(..)) { ";transport=tcp" } else { "" };
+        let transport = match link {
+            Link::Udp(_) => "",
+            Link::Tcp(..) => ";transport=tcp",
+            Link::Tls(..) => ";transport=tls",
+        };
         Self {
             user: user.to_string(),
             password: super::password_of(user),
@@ -60,7 +64,7 @@ impl Phone {
     pub fn request(&self, method: &str, uri: &str) -> Request {
         let empty =
             Request { method: method.into(), uri: uri.into(), lines: Vec::new(), body: Vec::new() };
-        let transport = if self.is_stream() { "TCP" } else { "UDP" };
+        let transport = self.link.transport();
         let via =
             format!("SIP/2.0/{transport} {};rport;branch={}", self.sent_by, unique("z9hG4bK"));
         empty
@@ -90,11 +94,6 @@ impl Phone {
         let answer = self.ask_as(request);
         assert_eq!(answer.status(), 200, "{} registers: {}", self.user, answer.start);
         answer
-    }
-
-    /// Whether we speak over TCP.
-    pub fn is_stream(&self) -> bool {
-        matches!(self.link, Link::Tcp(..))
     }
 
     /// Sends a request.

@@ -19,12 +19,20 @@ pub struct Setup {
     pub host: String,
     /// Whether it also listens on `[::1]`.
     pub ipv6: bool,
+    /// Whether it also listens on TLS.
+    pub tls: bool,
 }
 
 impl Setup {
     /// The defaults, on 127.0.0.1, without any user.
     pub fn new() -> Self {
-        Self { config: json!({}), users: Vec::new(), host: "127.0.0.1".into(), ipv6: false }
+        Self {
+            config: json!({}),
+            users: Vec::new(),
+            host: "127.0.0.1".into(),
+            ipv6: false,
+            tls: false,
+        }
     }
 
     /// With these users.
@@ -74,6 +82,12 @@ impl Setup {
         self
     }
 
+    /// Listens on TLS as well, a port above the others.
+    pub fn with_tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
     /// Starts the subject named by `REMPART_SUBJECT`.
     pub fn start(self) -> Subject {
         match std::env::var("REMPART_SUBJECT").as_deref() {
@@ -86,9 +100,10 @@ impl Setup {
     /// The whole config.json for this port.
     pub fn complete(&self, port: u16) -> Value {
         let hosts = [self.host.as_str()].into_iter().chain(self.ipv6.then_some("[::1]"));
-        let listen: Vec<String> = hosts
+        let mut listen: Vec<String> = hosts
             .flat_map(|host| [format!("udp:{host}:{port}"), format!("tcp:{host}:{port}")])
             .collect();
+        listen.extend(self.tls.then(|| format!("tls:{}:{}", self.host, port + 1)));
         let mut config = json!({
             "listen": listen,
             "domains": [DOMAIN],

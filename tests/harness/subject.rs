@@ -209,6 +209,17 @@ impl Subject {
         Phone::new(link, self.address, user, self.transcript.clone())
     }
 
+    /// Where it listens on TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address.ip(), self.address.port() + 1)
+    }
+
+    /// A TLS phone of a local user at 127.0.0.`last`.
+    pub fn tls_phone(&self, user: &str, last: u8) -> Phone {
+        let link = Link::tls(IpAddr::from([127, 0, 0, last]), self.tls_address());
+        Phone::new(link, self.tls_address(), user, self.transcript.clone())
+    }
+
     /// A UDP phone of a local user on the IPv6 loopback address.
     pub fn ipv6_phone(&self, user: &str) -> Phone {
         let link = Link::udp(Ipv6Addr::LOCALHOST.into());
@@ -263,12 +274,13 @@ pub fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
     }
 }
 
-/// A port of 127.0.0.1 that was free for UDP and TCP a moment ago.
+/// A port of 127.0.0.1 that was free for UDP and TCP a moment ago, and the next one for TLS.
 pub fn free_port() -> u16 {
     eventually("a port free for UDP and TCP", || {
         let tcp = TcpListener::bind("127.0.0.1:0").ok()?;
         let port = tcp.local_addr().ok()?.port();
         UdpSocket::bind(("127.0.0.1", port)).ok()?;
+        TcpListener::bind(("127.0.0.1", port.checked_add(1)?)).ok()?;
         Some(port)
     })
 }

@@ -2,8 +2,8 @@
 //! (guard.md section 6). A request that brings it back needs no table, and survives our restart.
 //!
 //! Layout: 16 bits (flags of both flows, class, who is local, whether one address of ours serves
-//! both), the addresses, 80 bits of MAC over Call-ID, the initiator's tag and all of these. IPv4
-//! with one address of ours takes 40 characters.
+//! both), the addresses, the connection of each side that speaks TLS, 80 bits of MAC over Call-ID,
+//! the initiator's tag and all of these. IPv4 with one address of ours takes 40 characters.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::token::decode_into;
 use super::{Mac, Sealer};
-use crate::flow::{Flow, Reader};
+use crate::flow::{Flow, Reader, Transport};
 
 /// Where the dialog's second side is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,12 +49,14 @@ pub struct DialogSeal {
 }
 
 const MAC: usize = 10;
-/// Two octets, four IPv6 addresses with port and link, and the MAC, up to a multiple of three.
-const OCTETS_MAX: usize = 102;
+/// Two octets, four IPv6 addresses with port and link, two connections, and the MAC, up to a
+/// multiple of three.
+const OCTETS_MAX: usize = 117;
 
 impl Sealer {
     /// The seal of a dialog, for the user part of our Record-Route. `initiator_tag` is the From-tag
-    /// of the request that is being authorised; connections are not carried.
+    /// of the request that is being authorised. Connections are carried for TLS alone, where an
+    /// address says nothing about who is there.
     pub fn seal(&self, side: &DialogSeal, call_id: &[u8], initiator_tag: &[u8]) -> String {
         let mut octets = SmallVec::<[u8; 128]>::new();
         octets.extend(side.flags().to_be_bytes());
@@ -63,6 +65,10 @@ impl Sealer {
             side.responder.encode_remote(&mut octets);
         } else {
             side.responder.encode_addresses(&mut octets);
+        }
+        let sides = [&side.initiator, &side.responder];
+        for flow in sides.into_iter().filter(|flow| flow.transport == Transport::Tls) {
+            octets.extend(flow.connection.to_be_bytes());
         }
         let mac: [u8; MAC] = self.dialogs.make(feed(&octets, call_id, initiator_tag));
         octets.extend(mac);
@@ -136,12 +142,17 @@ impl DialogSeal {
         let mut reader = Reader { rest: payload };
         let flags = u16::from_be_bytes(reader.take()?);
         let flow_flags = |shift: u16| u8::try_from(flags >> shift & FLOW_MASK).ok();
-        let initiator = reader.flow(flow_flags(0)?)?;
-        let responder = if flags & SHARED_LOCAL != 0 {
+        let mut initiator = reader.flow(flow_flags(0)?)?;
+        let mut responder = if flags & SHARED_LOCAL != 0 {
             reader.flow_from(flow_flags(FLOW_BITS)?, initiator.local)?
         } else {
             reader.flow(flow_flags(FLOW_BITS)?)?
         };
+        for flow in [&mut initiator, &mut responder] {
+            if flow.transport == Transport::Tls {
+                flow.connection = u64::from_be_bytes(reader.take()?);
+            }
+        }
         Some(Self {
             initiator,
             responder,
@@ -166,7 +177,6 @@ impl RouteClass {
 mod tests {
     use super::super::tests::{is_plain, rotated, sealer, with_one_bit_flipped};
     use super::*;
-    use crate::flow::Transport;
     use proptest::prelude::*;
     use std::net::{IpAddr, SocketAddr};
 
@@ -217,7 +227,8 @@ mod tests {
 
     #[test]
     fn the_largest_seal_opens() {
-        let scoped = |local, remote| flow(Transport::Tcp, local, remote);
+        let scoped =
+            |local, remote| Flow { connection: u64::MAX, ..flow(Transport::Tls, local, remote) };
         let side = DialogSeal {
             initiator: scoped("[fe80::1%2]:5060", "[fe80::2%2]:5060"),
             responder: scoped("[fe80::3%3]:5060", "[fe80::4%3]:5060"),
@@ -249,12 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_not_carried() {
+    fn connections_are_carried_for_tls_alone() {
+        let opened = |side: &DialogSeal| {
+            let text = sealer(1).seal(side, b"call", b"alice");
+            sealer(1).open(text.as_bytes(), b"call", b"alice", b"").map(|(side, _)| side)
+        };
         let mut side = local_call();
         side.initiator.connection = 9;
-        let text = sealer(1).seal(&side, b"call", b"alice");
-        let opened = sealer(1).open(text.as_bytes(), b"call", b"alice", b"");
-        assert_eq!(opened.map(|(side, _)| side), Some(local_call()));
+        assert_eq!(opened(&side), Some(local_call()));
+        let mut side = bridged_call();
+        side.initiator.connection = 9;
+        assert_eq!(opened(&side), Some(side));
     }
 
     #[test]
