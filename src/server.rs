@@ -50,6 +50,7 @@ pub struct Server {
     config: Arc<Config>,
     store: Arc<dyn Store>,
     transports: Transports,
+    profiles: Profiles,
     live: Rc<LiveServer>,
     control: JoinHandle<()>,
     reloads: mpsc::Receiver<Reload>,
@@ -70,23 +71,24 @@ impl Server {
         let (store, journal, location) = open(&config)?;
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
         let listen: Vec<ListenSpec> = config.listen.iter().map(ListenSpec::from).collect();
-        let profiles = Profiles::load(&config)?;
+        let profiles = Profiles::load(config.clone(), store.clone())?;
         let limits = Limits::from(&config.limits);
-        let transports = Transports::bind(&listen, shards, limits, profiles)?;
+        let transports = Transports::bind(&listen, shards, limits, profiles.clone())?;
         let servers: Vec<_> = config.dns.servers.iter().map(|server| server.0).collect();
         let resolver = Arc::new(Dns::new(&servers));
         let homes = Homes { store: store.clone(), journal, location, resolver };
         let settings = settings::settings(&config, transports.listeners());
         let edge = Edge::start(settings, homes, Arc::new(transports.clone()), shards).await?;
         let (asking, reloads) = mpsc::channel(RELOADS_MAX);
-        let live = Rc::new(LiveServer::new(edge, transports.clone(), asking));
+        actix_rt::spawn(profiles.clone().watch());
+        let live = Rc::new(LiveServer::new(edge, transports.clone(), profiles.clone(), asking));
         let office = Office::new(config.clone(), store.clone());
         let control = actix_rt::spawn(control::serve(listener, office, live.clone()));
         if let Some(address) = config.admin.listen {
             actix_rt::spawn(metrics::serve(address, live.clone()));
         }
         announce(&transports);
-        Ok(Self { config, store, transports, live, control, reloads })
+        Ok(Self { config, store, transports, profiles, live, control, reloads })
     }
 
     /// Serves until a signal ends it.
@@ -109,6 +111,10 @@ impl Server {
     /// Reads the config again. A bad one is refused and the old one stays.
     fn reload(&mut self, file: &Path) -> Result<Done, AdminError> {
         let config = Config::load(file).map(Arc::new).map_err(|error| {
+            error!(%error, "config refused, the old one stays in force");
+            AdminError(format!("{error}; the old config stays in force"))
+        })?;
+        self.profiles.replace(config.clone()).map_err(|error| {
             error!(%error, "config refused, the old one stays in force");
             AdminError(format!("{error}; the old config stays in force"))
         })?;

@@ -2,128 +2,194 @@
 //! read from their files and swapped when a file changes (R36 to R51).
 
 mod error;
+mod expiry;
 mod files;
 mod identity;
 mod profile;
 mod self_signed;
+mod set;
+mod tickets;
 mod verify;
+mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rempart_actors::identity::Identity;
 use rempart_sip::flow::Transport;
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::default_provider;
+use rempart_storage::Store;
 use rustls::pki_types::CertificateDer;
-use rustls::server::ProducesTickets;
-use rustls::sign::CertifiedKey;
+use tokio::time::sleep;
 
 pub use self::error::TlsError;
+pub use self::expiry::CertificateRow;
 pub use self::profile::{ClientProfile, ServerProfile};
 pub use self::self_signed::PairFiles;
 
-use self::profile::Wanted;
+use self::set::{Reading, Set, files_of};
+use self::tickets::Ring;
+use self::watch::Watch;
 use crate::config::Config;
-use crate::config::listen::{canonical_host, socket_address};
-use crate::config::names::LocalNames;
+use crate::timestamp::now_unix;
+
+/// Between two looks at the files. A change is in force after two of them, three at most.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks between two warnings of the same certificate: a day.
+const LOOKS_A_DAY: u64 = 86_400;
 
 /// The profiles in force. Clones are the same profiles.
 #[derive(Clone)]
 pub struct Profiles {
-    set: Arc<ArcSwap<Set>>,
+    shared: Arc<Shared>,
 }
 
-/// Everything that one reading of the config and its files gave.
-struct Set {
-    servers: Vec<(Matcher, Arc<ServerProfile>)>,
-    clients: Vec<(Matcher, Arc<ClientProfile>)>,
-    /// The top-level keys; `None` where nothing listens on TLS.
-    server: Option<Arc<ServerProfile>>,
-    client: Arc<ClientProfile>,
+struct Shared {
+    set: ArcSwap<Set>,
+    source: Mutex<Source>,
+    tickets: Arc<Ring>,
+    store: Arc<dyn Store>,
+    /// Whether something listens on TLS; only a restart changes it.
+    listens: bool,
+    failures: AtomicU64,
 }
 
-/// Whom a profile is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Matcher {
-    Address(SocketAddr),
-    Name(String),
+/// What the set in force was read from.
+struct Source {
+    config: Arc<Config>,
+    watch: Watch,
 }
 
-impl Matcher {
-    fn read(text: &str) -> Option<Self> {
-        let address = socket_address(text, Transport::Tls.default_port());
-        address.map(Self::Address).or_else(|| canonical_host(text).map(Self::Name))
-    }
-
-    fn is_address(&self, address: SocketAddr) -> bool {
-        match self {
-            Self::Address(own) => {
-                own.port() == address.port()
-                    && (own.ip() == address.ip()
-                        || own.ip().is_unspecified() && own.is_ipv4() == address.is_ipv4())
-            }
-            Self::Name(_) => false,
-        }
-    }
-
-    fn is_name(&self, name: &str) -> bool {
-        matches!(self, Self::Name(own) if own == name)
+impl Source {
+    /// Looks at the files before they are read, so that a change in between is not missed.
+    fn of(config: Arc<Config>) -> Self {
+        let watch = Watch::over(files_of(&config));
+        Self { config, watch }
     }
 }
 
-/// A name as profiles are found by it.
-fn canonical(name: Option<&str>) -> Option<String> {
-    name.and_then(canonical_host)
+fn listens(config: &Config) -> bool {
+    config.listen.iter().any(|one| one.transport == Transport::Tls)
 }
 
 impl Profiles {
-    /// Reads what the config names, and makes the self-signed pair where it names nothing.
+    /// Reads what the config names, and makes the self-signed pair where it names nothing. The
+    /// keys of session tickets are kept in `store`.
     ///
     /// # Errors
     ///
     /// A file that is missing, unreadable, encrypted, or does not fit the others.
-    pub fn load(config: &Config) -> Result<Self, TlsError> {
-        let set = Set::read(config, true, None)?;
-        Ok(Self { set: Arc::new(ArcSwap::from_pointee(set)) })
+    pub fn load(config: Arc<Config>, store: Arc<dyn Store>) -> Result<Self, TlsError> {
+        let tickets = Arc::new(Ring::default());
+        let listens = listens(&config);
+        if listens {
+            tickets.load(&*store, now_unix());
+        }
+        let source = Source::of(config.clone());
+        let set = Set::read(&config, Reading { listens, make: true, tickets: &tickets })?;
+        let (set, source) = (ArcSwap::from_pointee(set), Mutex::new(source));
+        let failures = AtomicU64::new(0);
+        let shared = Shared { set, source, tickets, store, listens, failures };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Reads what `load` would, and makes nothing.
+    /// Reads what `load` would, makes nothing, and says which certificates are shown.
     ///
     /// # Errors
     ///
     /// Those of `load`.
-    pub fn inspect(config: &Config) -> Result<(), TlsError> {
-        Set::read(config, false, None).map(drop)
+    pub fn inspect(config: &Config) -> Result<Vec<CertificateRow>, TlsError> {
+        let tickets = Arc::new(Ring::default());
+        let reading = Reading { listens: listens(config), make: false, tickets: &tickets };
+        Ok(Set::read(config, reading)?.certificates(now_unix()))
     }
 
     /// How a connection to our address `local` is taken in, where the client asks for `name`
     /// (RFC 6066 section 3). A profile for the address comes before one for the name, so that a
     /// client cannot choose its way around what a listener demands.
     pub fn server(&self, local: SocketAddr, name: Option<&str>) -> Option<Arc<ServerProfile>> {
-        let set = self.set.load();
-        let of_address = || set.servers.iter().find(|(matcher, _)| matcher.is_address(local));
-        let name = canonical(name);
-        let of_name = || {
-            let name = name.as_deref()?;
-            set.servers.iter().find(|(matcher, _)| matcher.is_name(name))
-        };
-        let found = of_address().or_else(of_name).map(|(_, profile)| profile);
-        found.or(set.server.as_ref()).cloned()
+        self.shared.set.load().server(local, name)
     }
 
     /// How a connection to `remote`, that is to prove to be `name`, is opened.
     pub fn client(&self, remote: SocketAddr, name: Option<&str>) -> Arc<ClientProfile> {
-        let set = self.set.load();
-        let of_address = || set.clients.iter().find(|(matcher, _)| matcher.is_address(remote));
-        let name = canonical(name);
-        let of_name = || {
-            let name = name.as_deref()?;
-            set.clients.iter().find(|(matcher, _)| matcher.is_name(name))
-        };
-        let found = of_address().or_else(of_name).map(|(_, profile)| profile);
-        found.unwrap_or(&set.client).clone()
+        self.shared.set.load().client(remote, name)
+    }
+
+    /// The certificates we show.
+    pub fn certificates(&self) -> Vec<CertificateRow> {
+        self.shared.set.load().certificates(now_unix())
+    }
+
+    /// How often changed files were refused and the old ones stayed in force.
+    pub fn failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
+    }
+
+    /// Takes another config into force for the next handshakes. Connections keep what they have.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`; the old profiles then stay.
+    pub fn replace(&self, config: Arc<Config>) -> Result<(), TlsError> {
+        let mut source = self.shared.source.lock();
+        let new = Source::of(config);
+        self.read(&new.config)?;
+        *source = new;
+        Ok(())
+    }
+
+    fn read(&self, config: &Config) -> Result<(), TlsError> {
+        let Shared { listens, tickets, .. } = &*self.shared;
+        let set = Set::read(config, Reading { listens: *listens, make: true, tickets })?;
+        self.shared.set.store(Arc::new(set));
+        Ok(())
+    }
+
+    /// Looks at the files; changed ones are taken into force, or refused with a warning.
+    fn look(&self) {
+        let mut source = self.shared.source.lock();
+        if !source.watch.settled() {
+            return;
+        }
+        match self.read(&source.config) {
+            Ok(()) => tracing::info!("changed TLS files are in force"),
+            Err(error) => {
+                self.shared.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "changed TLS files refused, the old ones stay in force");
+            }
+        }
+    }
+
+    fn warn_of_expiry(&self) {
+        for row in self.certificates() {
+            if let Some(warning) = row.warning() {
+                tracing::warn!(key = %row.key, subject = row.subject, warning, "certificate");
+            }
+        }
+    }
+
+    /// Keeps the profiles up to date for as long as it is polled.
+    pub async fn watch(self) {
+        for looks in 0_u64.. {
+            if looks % LOOKS_A_DAY == 0 {
+                self.warn_of_expiry();
+            }
+            sleep(LOOK).await;
+            let profiles = self.clone();
+            // Files may be on a disk that keeps us waiting.
+            let looking = tokio::task::spawn_blocking(move || {
+                if profiles.shared.listens {
+                    profiles.shared.tickets.turn(&*profiles.shared.store, now_unix());
+                }
+                profiles.look();
+            });
+            looking.await.ok();
+        }
     }
 }
 
@@ -134,98 +200,4 @@ pub fn peer_identity(
 ) -> Option<Arc<Identity>> {
     let certificate = certificates?.first()?;
     identity::identity(certificate, verified).ok().map(Arc::new)
-}
-
-impl Set {
-    /// Reads everything; `make` also makes the self-signed pair where one is needed.
-    fn read(
-        config: &Config,
-        make: bool,
-        tickets: Option<Arc<dyn ProducesTickets>>,
-    ) -> Result<Self, TlsError> {
-        let provider = Arc::new(default_provider());
-        let listens = config.listen.iter().any(|one| one.transport == Transport::Tls);
-        let mut set = Self {
-            servers: Vec::new(),
-            clients: Vec::new(),
-            server: None,
-            client: Arc::new(ClientProfile::build(&Wanted::top(&config.tls), &provider)?),
-        };
-        if listens {
-            let named = config.tls.certificate.is_some();
-            let spare = if named { None } else { Some(spare(config, make, &provider)?) };
-            let top = Wanted { spare: spare.clone(), ..Wanted::top(&config.tls) };
-            let built = ServerProfile::build(&top, config.tls.verify, &provider, tickets.clone())?;
-            set.server = Some(Arc::new(built));
-            set.add_servers(config, spare, &provider, tickets)?;
-        }
-        set.add_clients(config, &provider)?;
-        Ok(set)
-    }
-
-    fn add_servers(
-        &mut self,
-        config: &Config,
-        spare: Option<Arc<CertifiedKey>>,
-        provider: &Arc<CryptoProvider>,
-        tickets: Option<Arc<dyn ProducesTickets>>,
-    ) -> Result<(), TlsError> {
-        for (index, profile) in config.tls.profiles.iter().enumerate() {
-            let Some(server) = &profile.server else { continue };
-            let wanted = Wanted::of(&config.tls, index, profile);
-            let wanted = Wanted { spare: spare.clone(), ..wanted };
-            let matcher = matcher(&wanted, server)?;
-            let verify = wanted.verify.unwrap_or(config.tls.verify);
-            let built = ServerProfile::build(&wanted, verify, provider, tickets.clone())?;
-            self.servers.push((matcher, Arc::new(built)));
-        }
-        Ok(())
-    }
-
-    fn add_clients(
-        &mut self,
-        config: &Config,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<(), TlsError> {
-        for (index, profile) in config.tls.profiles.iter().enumerate() {
-            let Some(client) = &profile.client else { continue };
-            let wanted = Wanted::of(&config.tls, index, profile);
-            let matcher = matcher(&wanted, client)?;
-            let built = ClientProfile::build(&wanted, provider)?;
-            self.clients.push((matcher, Arc::new(built)));
-        }
-        Ok(())
-    }
-}
-
-fn matcher(wanted: &Wanted, text: &str) -> Result<Matcher, TlsError> {
-    let what = || format!("\"{text}\" is neither \"ip:port\" nor a host name");
-    Matcher::read(text).ok_or_else(|| TlsError::of_key(&wanted.key, what()))
-}
-
-/// The self-signed pair, for profiles that name no certificate. Where it may not be made, or there
-/// is no folder to keep it in, one that ends with the process.
-fn spare(
-    config: &Config,
-    make: bool,
-    provider: &CryptoProvider,
-) -> Result<Arc<CertifiedKey>, TlsError> {
-    let kept = config.storage.folder().map(PairFiles::beside);
-    if let (Some(pair), true) = (&kept, make) {
-        pair.ensure(&names(config))?;
-    }
-    let pair = match kept {
-        Some(pair) if pair.exist()? => {
-            files::certified("tls", &pair.certificate, &pair.key, provider)?
-        }
-        _ => self_signed::Pair::make(&names(config))?.certified(provider)?,
-    };
-    Ok(Arc::new(pair))
-}
-
-/// What our own certificate is made out to.
-fn names(config: &Config) -> Vec<String> {
-    let names = LocalNames::here(config);
-    let all = names.domains().iter().map(String::as_str).chain(names.aliases());
-    all.filter(|name| !matches!(*name, "0.0.0.0" | "[::]")).map(str::to_owned).collect()
 }

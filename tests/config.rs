@@ -234,3 +234,12 @@ fn a_missing_file_says_how_to_get_one() {
     assert!(text.starts_with("no-such/config.json: cannot read it: "), "{text}");
     assert!(text.contains("rempart init DOMAIN"), "{text}");
 }
+
+#[test]
+fn r37_the_shipped_config_listens_for_tls_on_5061() {
+    let config: Value = serde_json::from_str(&shipped_text()).expect("JSON");
+    let listen = config["listen"].as_array().expect("a list");
+    let tls: Vec<&str> =
+        listen.iter().filter_map(Value::as_str).filter(|one| one.starts_with("tls:")).collect();
+    assert_eq!(tls, ["tls:0.0.0.0:5061", "tls:[::]:5061"]);
+}

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::trusted::TrustedEntry;
 use crate::timestamp::rfc3339;
+use crate::tls::CertificateRow;
 
 /// One user. The secret is not among the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,6 +194,9 @@ pub struct StatusRow {
     pub bans: u64,
     /// Suspensions in force.
     pub suspensions: u64,
+    /// The certificates we show, with the day each ends.
+    #[serde(default)]
+    pub certificates: Vec<CertificateRow>,
     /// Everything counted since the start, by name.
     pub counters: BTreeMap<String, u64>,
 }

@@ -8,9 +8,9 @@ use super::listing::{Listing, say};
 use super::{Desk, Failure};
 use crate::admin::{AdminReply, AdminRequest, Origin};
 use crate::config::Config;
-use crate::config::check::{Weight, check_with};
+use crate::config::check::{Finding, Weight, check_with};
 use crate::config::trusted::TrustedEntry;
-use crate::tls::Profiles;
+use crate::tls::{CertificateRow, Profiles};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -23,9 +23,10 @@ pub struct Check {
 impl Check {
     /// Prints every finding; fails if `run` would refuse the config or its store.
     pub fn report(&self, config: Config, file: &Path) -> Result<(), Failure> {
-        Profiles::inspect(&config)?;
+        let certificates = Profiles::inspect(&config)?;
         let stored = stored(&config)?;
-        let findings = check_with(&config, &stored);
+        let mut findings = check_with(&config, &stored);
+        findings.extend(certificates.iter().map(finding));
         let mut listing = Listing::new(self.json, &["weight", "key", "says"], "nothing to say");
         for finding in &findings {
             listing.row(finding, &[finding.weight.name(), &finding.key, &finding.text]);
@@ -37,6 +38,17 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// What there is to say about a certificate that we show.
+fn finding(row: &CertificateRow) -> Finding {
+    let subject = row.subject.as_deref().unwrap_or("without a common name");
+    let (weight, text) = match row.warning() {
+        Some(warning) => (Weight::Weak, warning),
+        None => (Weight::Note, format!("good until {}", row.not_after)),
+    };
+    let text = format!("{subject}, SHA-256 {}: {text}", row.fingerprint);
+    Finding { weight, key: format!("{}.certificate", row.key), text }
 }
 
 /// The trusted addresses in the store, without making one.

@@ -71,6 +71,11 @@ fn lines(status: &StatusRow) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec();
+    lines.extend(status.certificates.iter().map(|row| {
+        let (key, until) = (&row.key, &row.not_after);
+        let says = row.warning().unwrap_or_else(|| format!("good until {until}"));
+        ("certificate".to_owned(), format!("{key}: {says}"))
+    }));
     let counters = status.counters.iter().filter(|(_, count)| **count > 0);
     lines.extend(counters.map(|(name, count)| (format!("{name} "), count.to_string())));
     lines

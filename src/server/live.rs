@@ -9,12 +9,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{AdminError, BanRow, BindingRow, Done, Lift, Live, StatusRow};
 use crate::timestamp::{now_unix, rfc3339};
+use crate::tls::Profiles;
 use crate::transport::Transports;
 
 /// The running server as operators reach it.
 pub struct LiveServer {
     edge: Edge,
     transports: Transports,
+    profiles: Profiles,
     reloads: mpsc::Sender<Reload>,
 }
 
@@ -22,9 +24,14 @@ pub struct LiveServer {
 pub type Reload = oneshot::Sender<Result<Done, AdminError>>;
 
 impl LiveServer {
-    /// Speaks for `edge` and `transports`; hands on the wish for another config to `reloads`.
-    pub fn new(edge: Edge, transports: Transports, reloads: mpsc::Sender<Reload>) -> Self {
-        Self { edge, transports, reloads }
+    /// Speaks for the parts; hands on the wish for another config to `reloads`.
+    pub fn new(
+        edge: Edge,
+        transports: Transports,
+        profiles: Profiles,
+        reloads: mpsc::Sender<Reload>,
+    ) -> Self {
+        Self { edge, transports, profiles, reloads }
     }
 
     /// The actors.
@@ -40,6 +47,7 @@ impl LiveServer {
         counters.insert("refusal:unsendable".to_owned(), counts.datagrams_refused);
         counters.insert("shed:connections".to_owned(), counts.connections_refused);
         counters.insert("refusal:tls-handshake".to_owned(), counts.handshakes_failed);
+        counters.insert("tls-reload-failures".to_owned(), self.profiles.failures());
         counters.insert("connections".to_owned(), counts.connections as u64);
         counters
     }
@@ -72,6 +80,7 @@ impl LiveServer {
             calls: read(&shared.counters.calls),
             bans: self.edge.bans().await.len() as u64,
             suspensions: self.edge.suspensions().await.len() as u64,
+            certificates: self.profiles.certificates(),
             counters: self.counters(),
         }
     }

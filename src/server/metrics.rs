@@ -105,7 +105,8 @@ fn sample(text: &mut String, series: &str, value: u64) {
     writeln!(text, "{series} {value}").ok();
 }
 
-/// `request:METHOD:TRANSPORT`, `refusal:ID` and `shed:REASON` as Prometheus series. The bare totals
+/// `request:METHOD:TRANSPORT`, `refusal:ID`, `shed:REASON` and some that stand alone as Prometheus
+/// series. The bare totals
 /// are sums of these, or of no use beside them.
 fn series(name: &str) -> Option<String> {
     let mut parts = name.splitn(3, ':');
@@ -119,6 +120,7 @@ fn series(name: &str) -> Option<String> {
         (Some("shed"), Some(reason), None) => {
             Some(format!("rempart_shed_total{{reason=\"{reason}\"}}"))
         }
+        (Some("tls-reload-failures"), None, None) => Some("rempart_tls_reload_failures".to_owned()),
         _ => None,
     }
 }

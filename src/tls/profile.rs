@@ -6,12 +6,13 @@ use std::sync::Arc;
 use rempart_actors::identity::{CertificateMatch, Identity};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::error::TlsError;
+use super::tickets::{Ring, Ticketer};
 use super::verify::{Clients, Measure, Servers};
 use super::{files, identity};
 use crate::config::tls::{self, Files, TlsProfile, Verify};
@@ -78,6 +79,12 @@ impl Wanted {
         }
     }
 
+    /// Every file it is read from.
+    pub(super) fn files(self) -> impl Iterator<Item = PathBuf> {
+        let pair = self.certificate.into_iter().chain(self.private);
+        pair.chain(self.ca).chain(self.crl)
+    }
+
     fn certified(&self, provider: &CryptoProvider) -> Result<Option<Arc<CertifiedKey>>, TlsError> {
         let Some((chain, private)) = self.certificate.as_deref().zip(self.private.as_deref())
         else {
@@ -121,7 +128,7 @@ impl ServerProfile {
         wanted: &Wanted,
         verify: Verify,
         provider: &Arc<CryptoProvider>,
-        tickets: Option<Arc<dyn ProducesTickets>>,
+        tickets: &Arc<Ring>,
     ) -> Result<Self, TlsError> {
         let Some(pair) = wanted.certified(provider)? else {
             let what = "no certificate is named; name \"certificate\" and \"key\"";
@@ -141,8 +148,9 @@ impl ServerProfile {
         config.send_tls13_tickets = 0;
         // A client that shows a certificate shows it anew each time: a ticket would outlive the
         // day on which its certificate expires or is revoked.
-        if let (Verify::None, Some(tickets)) = (verify, tickets) {
-            config.ticketer = tickets;
+        if verify == Verify::None {
+            let (ring, profile) = (tickets.clone(), wanted.key.clone());
+            config.ticketer = Arc::new(Ticketer { ring, profile });
             config.send_tls13_tickets = 1;
         }
         let (key, must_match) = (wanted.key.clone(), wanted.must_match);

@@ -103,7 +103,8 @@ impl Intake for Recorder {
 fn profiles() -> Profiles {
     let json = r#"{"listen": ["tls:127.0.0.1:0"], "storage": {"memory": {}}}"#;
     let config = config::Config::parse(json, std::path::Path::new("c.json")).expect("a config");
-    Profiles::load(&config).expect("a pair is made")
+    let store = Arc::new(rempart_storage::MemoryStore::new());
+    Profiles::load(Arc::new(config), store).expect("a pair is made")
 }
 
 /// Transports with one recorder per shard, all on this thread.

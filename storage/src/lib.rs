@@ -31,10 +31,11 @@ pub use self::export::{export, import};
 pub use self::journal::Journal;
 pub use self::memory::MemoryStore;
 pub use self::rows::{
-    Ban, Evidence, Reach, Row, Subscriber, Suspension, TrustedAddress, ban, bans, for_each_ban,
-    for_each_subscriber, for_each_suspension, for_each_trusted, load_or_create_keys, put_ban,
-    put_subscriber, put_suspension, put_trusted, remove_ban, remove_ended, remove_subscriber,
-    remove_suspensions, remove_trusted, rotate_keys, subscriber, subscribers, suspensions, trusted,
+    Ban, Evidence, Reach, Row, Subscriber, Suspension, TicketKey, TrustedAddress, ban, bans,
+    for_each_ban, for_each_subscriber, for_each_suspension, for_each_trusted, load_or_create_keys,
+    put_ban, put_subscriber, put_suspension, put_ticket_keys, put_trusted, remove_ban,
+    remove_ended, remove_subscriber, remove_suspensions, remove_trusted, rotate_keys, subscriber,
+    subscribers, suspensions, ticket_keys, trusted,
 };
 pub use self::sled::{Options, SledStore};
 pub use self::store::{Batch, Change, FORMAT, Store, Table};

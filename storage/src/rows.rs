@@ -5,6 +5,7 @@ mod ban;
 mod keys;
 mod subscriber;
 mod suspension;
+mod tickets;
 mod trusted;
 
 use serde::Serialize;
@@ -18,6 +19,7 @@ pub use self::subscriber::{
 pub use self::suspension::{
     Suspension, for_each_suspension, put_suspension, remove_suspensions, suspensions,
 };
+pub use self::tickets::{TicketKey, put_ticket_keys, ticket_keys};
 pub use self::trusted::{
     Reach, TrustedAddress, for_each_trusted, put_trusted, remove_trusted, trusted,
 };

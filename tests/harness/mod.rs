@@ -5,6 +5,7 @@
 // Each test file compiles the harness for itself and uses a part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod authority;
 pub mod call;
 pub mod challenge;
 pub mod command;

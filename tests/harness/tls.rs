@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
 };
 
 use super::PATIENCE;
+use super::authority::Pair;
 use super::link::connect_from;
 
 /// A connection that speaks TLS.
@@ -23,6 +26,24 @@ pub fn trusting() -> Arc<ClientConfig> {
         .expect("TLS 1.2 and 1.3 are known");
     let dangerous = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone));
     Arc::new(dangerous.with_no_client_auth())
+}
+
+/// A client that looks at no certificate and shows one of its own.
+pub fn showing(pair: &Pair) -> Arc<ClientConfig> {
+    let mut config = (*trusting()).clone();
+    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
+    let chain = chain.collect::<Result<Vec<_>, _>>().expect("a chain");
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key");
+    let key = default_provider().key_provider.load_private_key(key).expect("a usable key");
+    let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    config.client_auth_cert_resolver = Arc::new(shown);
+    Arc::new(config)
+}
+
+/// The fingerprint of the certificate that a server showed.
+pub fn shown_by(stream: &TlsStream) -> Vec<u8> {
+    let shown = stream.conn.peer_certificates().and_then(|chain| chain.first());
+    shown.expect("a server shows a certificate").to_vec()
 }
 
 /// Connects from `ip` and carries out the handshake.

@@ -269,12 +269,14 @@ fn hop_of(uri: &Uri<'_>) -> Hop {
 }
 
 /// A contact that is its own source, or that nobody could reach, or behind a NAT, is reached by
-/// the flow that registered; so is one by name, which would need a look-up per call.
+/// the flow that registered; so is one by name, which would need a look-up per call, and one that
+/// registered over TLS, which the address would not prove.
 fn contact_target(binding: &Binding, settings: &Settings) -> Target {
     let own_flow = Hop::Flow(binding.flow);
     let hop = match Uri::parse(&binding.contact).map(|uri| hop_of(&uri)) {
         Ok(Hop::Address(transport, to))
-            if binding.via_is_source
+            if binding.flow.transport != Transport::Tls
+                && binding.via_is_source
                 && binding.path.is_empty()
                 && !egress::needs_flow(settings, to, &binding.flow) =>
         {
