@@ -19,7 +19,8 @@ pub(crate) use self::location::removed;
 pub(crate) use self::office::lifted;
 pub use self::office::{Change, Done, Emit, Office, network};
 pub use self::row::{
-    BanRow, BindingRow, Kind, Origin, RefusedRow, StatusRow, SubscriberRow, TrustedRow, source_text,
+    BanRow, BindingRow, GatewayRow, Kind, Origin, RefusedRow, StatusRow, SubscriberRow, TrustedRow,
+    source_text,
 };
 use crate::config::routing::Network;
 use crate::config::trusted::{Protocol, TrustedEntry};

@@ -31,7 +31,7 @@ fn two_gateways(setup: Setup) -> (Subject, [Phone; 2]) {
     let uris = sockets.each_ref().map(|socket| {
         format!("sip:{};transport=udp", socket.local_addr().expect("a bound socket"))
     });
-    let server = setup.config(json!({ "routing": { "pstn": { "gateways": uris } } })).start();
+    let server = setup.gateways(json!(uris)).start();
     let gateways = sockets.map(|socket| {
         Phone::new(Link::Udp(socket), server.address, "gateway", server.transcript.clone())
     });

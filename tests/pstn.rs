@@ -131,8 +131,7 @@ fn a_second_gateway_serves_its_own_prefixes() {
         { "uri": uris[0], "prefixes": ["+33"] },
         { "uri": uris[1], "prefixes": ["+44"] },
     ]);
-    let routing = json!({ "routing": { "pstn": { "gateways": gateways } } });
-    let server = Setup::users(&["alice"]).config(routing).start();
+    let server = Setup::users(&["alice"]).gateways(gateways).start();
     let mut gateways = sockets.map(|socket| {
         let link = harness::link::Link::Udp(socket);
         Phone::new(link, server.address, "gateway", server.transcript.clone())

@@ -2,7 +2,7 @@
 //! buffers, and hands batches to the gate within the bound on work in hand.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use rempart_sip::flow::{Flow, SourceKey};
 use crate::bans::Bans;
 use crate::clock;
 use crate::gate::{Gate, Inbound};
-use crate::router::{Router, SendFailed};
+use crate::router::{Returned, Router, SendFailed};
 use crate::shared::Shared;
 use crate::ticket::InFlight;
 use crate::wire::{Batch, SendToken};
@@ -77,6 +77,21 @@ impl Door {
         }
     }
 
+    /// Tells whom it concerns that a datagram to `to` came back: an ICMP error says that nobody
+    /// takes it there, and quotes how it began. Errors can be forged by anyone who guesses two
+    /// ports, so only one that quotes a branch of ours is believed (RFC 5927 section 4.1 asks as
+    /// much of TCP); without one the timers notice.
+    pub fn returned(&self, to: SocketAddr, quote: &[u8]) {
+        let branch = quoted_branch(quote);
+        let Some(token) = branch.and_then(|branch| self.shared.sealer.open_branch(branch)) else {
+            return;
+        };
+        let Some(router) = self.shared.router(usize::from(token.shard)) else { return };
+        if router.try_send(Returned { serial: token.serial, to }).is_err() {
+            self.shared.counters.shed("returned", 1);
+        }
+    }
+
     /// Which shard serves this address.
     pub fn shard_of(&self, ip: IpAddr) -> usize {
         shard_of(SourceKey::of(ip), self.shards)
@@ -97,6 +112,17 @@ pub(crate) fn recycle(pool: &Pool, mut batch: Batch) {
     }
 }
 
+/// The branch in the first Via of a message of which the end may be missing.
+fn quoted_branch(quote: &[u8]) -> Option<&[u8]> {
+    const NAME: &[u8] = b";branch=";
+    let via = quote.windows(7).position(|part| part == b"\r\nVia: ")?;
+    let line = quote.get(via + 2..)?;
+    let start = line.windows(NAME.len()).position(|part| part == NAME)? + NAME.len();
+    let value = line.get(start..)?;
+    let end = value.iter().position(|octet| matches!(octet, b';' | b'\r'))?;
+    value.get(..end)
+}
+
 /// The shard of a source. The kernel makes the same choice for datagrams: one source's requests
 /// meet one shard, in order, and its counters need no lock.
 pub fn shard_of(source: SourceKey, shards: usize) -> usize {
@@ -105,4 +131,18 @@ pub fn shard_of(source: SourceKey, shards: usize) -> usize {
         IpAddr::V6(v6) => ((v6.to_bits() >> 96) ^ (v6.to_bits() >> 64)) as u32,
     };
     word as usize % shards.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_branch_is_found_in_a_message_cut_short() {
+        let quote = b"OPTIONS sip:a;branch=x SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKme\r\nMa";
+        assert_eq!(quoted_branch(quote), Some(&b"z9hG4bKme"[..]));
+        assert_eq!(quoted_branch(&quote[..66]), None, "it may go on");
+        assert_eq!(quoted_branch(b"OPTIONS sip:a;branch=x SIP/2.0\r\n"), None);
+        assert_eq!(quoted_branch(b""), None);
+    }
 }

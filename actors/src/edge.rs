@@ -17,6 +17,7 @@ use crate::bans::{Bans, source_of};
 use crate::clock::{now, now_unix};
 use crate::door::{Door, Pool, shard_of};
 use crate::gate::{BanSource, Gate, ListBans, UnbanSource};
+use crate::gateways::GatewayState;
 use crate::router::{ForgetFailures, Router};
 use crate::scribe::Record;
 use crate::settings::Settings;
@@ -169,6 +170,11 @@ impl Edge {
     /// What the store says.
     pub fn reload_subscriber(&self, aor: &Aor) -> Result<(), StoreError> {
         self.shared.accounts.reload(&*self.shared.store, aor)
+    }
+
+    /// How every gateway is, in the order of the settings.
+    pub fn gateways(&self) -> Vec<GatewayState> {
+        self.shared.gateway_health.lock().states().to_vec()
     }
 
     /// Messages admitted and not yet done with.

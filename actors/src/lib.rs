@@ -21,6 +21,7 @@
 //! | [`location`] | bindings, read by all shards |
 //! | [`identity`] | whose certificates a TLS connection was made with |
 //! | [`egress`] | where a request may be sent at all |
+//! | [`gateways`] | which way to the telephone network, and which gateways work |
 //!
 //! Everything that grows has a maximum and sheds beyond it ([`counters`]). Time is read in
 //! [`clock`] only.
@@ -36,6 +37,7 @@ mod edge;
 pub mod egress;
 pub mod flood;
 pub mod gate;
+pub mod gateways;
 pub mod guard_desk;
 pub mod identity;
 pub mod location;

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rempart_sip::flow::{Flow, Transport};
@@ -33,6 +34,8 @@ pub struct Target {
     pub local: bool,
     /// The owner configured it: a gateway, a trusted address, the outbound proxy.
     pub peer: bool,
+    /// The gateway that it is, by its URI in the settings: where it fails, another is tried.
+    pub gateway: Option<Arc<str>>,
 }
 
 /// A request that may be relayed, and how.
@@ -40,6 +43,8 @@ pub struct Target {
 pub struct Plan {
     /// Target groups, tried one after the other; the targets of a group together.
     pub groups: VecDeque<Vec<Target>>,
+    /// A telephone number: its targets are gateways, and one that fails is no answer.
+    pub by_gateways: bool,
     /// What kind of callee.
     pub class: RouteClass,
     /// The caller is one of ours.
@@ -85,6 +90,10 @@ pub struct Branch {
     pub response: Vec<u8>,
     /// It went over TCP for its size alone and may go over UDP after all.
     pub oversize: bool,
+    /// It has answered something.
+    pub heard: bool,
+    /// Its gateway failed, which says nothing about the call.
+    pub failed: bool,
 }
 
 /// A relayed request in progress.
@@ -106,5 +115,14 @@ impl Relay {
     /// Nothing sent yet.
     pub fn new(context: ResponseContext, plan: Plan) -> Self {
         Self { context, branches: Vec::new(), plan, resolving: 0, armed: None }
+    }
+
+    /// The branch that has the last word when all have ended: the best, but what a failed gateway
+    /// said is no answer. `None`: all of them failed.
+    pub fn decisive(&self, best: usize) -> Option<usize> {
+        if !self.plan.by_gateways || self.context.cancelled() {
+            return Some(best);
+        }
+        self.branches.iter().rposition(|branch| !branch.failed)
     }
 }

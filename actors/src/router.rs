@@ -7,6 +7,7 @@ mod classify;
 mod credentials;
 mod dialog;
 mod forward;
+mod gateways;
 mod intake;
 mod locate;
 mod registration;
@@ -80,6 +81,25 @@ pub struct Registered {
 pub struct NameResolved {
     transaction: TransactionKey,
     target: Box<crate::relay::Target>,
+    result: Resolved,
+}
+
+/// A datagram came back: an ICMP error says that nobody takes it there, and quotes the branch that
+/// we gave it.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Returned {
+    /// The client transaction that the branch names.
+    pub serial: u64,
+    /// Where it was sent to.
+    pub to: std::net::SocketAddr,
+}
+
+/// The addresses of a gateway that is to be probed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct GatewayResolved {
+    uri: Arc<str>,
     result: Resolved,
 }
 
@@ -202,6 +222,10 @@ impl Actor for Router {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(ROUTER_MAILBOX);
         ctx.run_interval(Duration::from_secs(1), Self::sweep);
+        // One shard probes for all.
+        if self.shard == 0 {
+            Self::begin_probes(ctx);
+        }
     }
 }
 
@@ -270,6 +294,24 @@ impl Handler<SendFailed> for Router {
 
     fn handle(&mut self, SendFailed(token): SendFailed, ctx: &mut Self::Context) {
         self.contain(|router| router.on_send_failed(token));
+        self.settle(ctx);
+    }
+}
+
+impl Handler<Returned> for Router {
+    type Result = ();
+
+    fn handle(&mut self, returned: Returned, ctx: &mut Self::Context) {
+        self.contain(|router| router.on_returned(returned));
+        self.settle(ctx);
+    }
+}
+
+impl Handler<GatewayResolved> for Router {
+    type Result = ();
+
+    fn handle(&mut self, found: GatewayResolved, ctx: &mut Self::Context) {
+        self.contain(|router| router.on_gateway_resolved(found));
         self.settle(ctx);
     }
 }

@@ -192,15 +192,24 @@ impl AuthRule {
 pub struct Pstn {
     /// What counts as a telephone number.
     pub numbers: Regex,
-    /// Tried in this order.
+    /// Tried as [`crate::gateways::order`] says.
     pub gateways: Vec<Gateway>,
+    /// Between two probes of a gateway; `None`: none is probed, and none is skipped.
+    pub probe: Option<Duration>,
+    /// How long a gateway may say nothing to an INVITE before the next one is tried.
+    pub try_next_after: Duration,
 }
 
 impl Default for Pstn {
     /// No gateway: nothing is routed there (R9).
     fn default() -> Self {
         let numbers = Regex::new(NUMBERS).expect("the pattern is valid");
-        Self { numbers, gateways: Vec::new() }
+        Self {
+            numbers,
+            gateways: Vec::new(),
+            probe: Some(Duration::from_secs(30)),
+            try_next_after: Duration::from_secs(4),
+        }
     }
 }
 
@@ -211,8 +220,9 @@ pub struct Gateway {
     pub uri: String,
     /// Number prefixes it serves, after 00 became +; empty: all.
     pub prefixes: Vec<String>,
-    /// Its share among gateways of the same fitness.
-    pub weight: u32,
+    /// Its share among its neighbours of the same fitness that have one too; `None`: its place in
+    /// the list decides.
+    pub weight: Option<u32>,
 }
 
 /// Egress rules in the owner's words.

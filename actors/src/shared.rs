@@ -8,6 +8,7 @@ use std::time::Instant;
 use actix::dev::{MessageResponse, ToEnvelope};
 use actix::prelude::*;
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rempart_sip::flow::{Flow, canonical_ip};
 use rempart_sip::seal::{Keys, Sealer};
 use rempart_sip::uri::{Host, Uri};
@@ -19,6 +20,7 @@ use crate::accounts::Accounts;
 use crate::auth_guard::GuardKey;
 use crate::clock::{Clock, now, now_unix};
 use crate::counters::Counters;
+use crate::gateways::Health;
 use crate::location::Location;
 use crate::router::Router;
 use crate::scribe::{Record, Scribe};
@@ -65,6 +67,8 @@ pub struct Shared {
     pub clock: Clock,
     /// What happened, in numbers.
     pub counters: Arc<Counters>,
+    /// Which gateways work. Asked once per call to the telephone network, not per message.
+    pub gateway_health: Mutex<Health>,
     /// Looks names up.
     pub resolver: Arc<dyn Resolver>,
 }
@@ -98,6 +102,7 @@ impl Shared {
             hash_key: rand::random(),
             clock: Clock::start(),
             counters: Arc::default(),
+            gateway_health: Mutex::default(),
             resolver: homes.resolver,
             store: homes.store,
         };
@@ -133,6 +138,8 @@ impl Shared {
         self.trusted.store(Arc::new(table));
         let gateways = settings.pstn.gateways.iter().filter_map(|gateway| literal(&gateway.uri));
         self.gateways.store(Arc::new(gateways.map(|address| address.ip()).collect()));
+        let uris = settings.pstn.gateways.iter().map(|gateway| gateway.uri.as_str());
+        self.gateway_health.lock().keep(uris, now());
         Ok(())
     }
 

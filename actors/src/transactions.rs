@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -75,13 +76,31 @@ pub struct ClientTransaction {
     pub machine: Client,
     /// The request as sent.
     pub sent: Vec<u8>,
-    /// The server transaction it serves.
-    pub server: TransactionKey,
-    /// Its branch there.
-    pub branch: usize,
-    /// The caller, for a 2xx that outlives the server transaction.
-    pub upstream: Flow,
+    /// Whom its responses concern.
+    pub owner: Owner,
+    /// The gateway it was sent to, if it was one.
+    pub gateway: Option<Arc<str>>,
+    /// When silence so far means to turn elsewhere.
+    pub patience: Option<Instant>,
+    /// Nobody waits for it any more: an answer that rings is cancelled.
+    pub given_up: bool,
     armed: Option<Instant>,
+}
+
+/// Whom the responses of a client transaction concern.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner {
+    /// A relayed request.
+    Relay {
+        /// Its server transaction.
+        server: TransactionKey,
+        /// The branch there.
+        branch: usize,
+        /// The caller, for a 2xx that outlives the server transaction.
+        upstream: Flow,
+    },
+    /// The probe of a gateway.
+    Probe,
 }
 
 /// The machine of a client transaction.
@@ -222,7 +241,7 @@ impl Transactions {
 
     /// Puts a client transaction in or back, and arms its timer.
     pub fn put_client(&mut self, serial: u64, mut transaction: Box<ClientTransaction>) {
-        let deadline = transaction.machine.deadline();
+        let deadline = transaction.deadline();
         arm(&mut self.alarms, deadline, &mut transaction.armed, Due::Client(serial));
         self.clients.insert(serial, transaction);
     }
@@ -230,6 +249,11 @@ impl Transactions {
     /// Takes a client transaction out.
     pub fn take_client(&mut self, serial: u64) -> Option<Box<ClientTransaction>> {
         self.clients.remove(&serial)
+    }
+
+    /// Looks at a client transaction in place.
+    pub fn client(&self, serial: u64) -> Option<&ClientTransaction> {
+        self.clients.get(&serial).map(|transaction| &**transaction)
     }
 
     /// The number of the CANCEL of the INVITE sent under `serial`: it has a transaction of its
@@ -262,7 +286,7 @@ impl Transactions {
                 fired(alarms, deadline, &mut transaction.armed, due, at, now)
             }),
             Due::Client(serial) => self.clients.get_mut(&serial).is_some_and(|transaction| {
-                let deadline = transaction.machine.deadline();
+                let deadline = transaction.deadline();
                 fired(alarms, deadline, &mut transaction.armed, due, at, now)
             }),
             Due::Relay(key) => match self.servers.get_mut(&key).map(|server| &mut server.stage) {
@@ -358,15 +382,28 @@ impl ServerTransaction {
 
 impl ClientTransaction {
     /// A transaction for a request just sent.
-    pub fn new(
-        flow: Flow,
-        machine: Client,
-        sent: Vec<u8>,
-        server: (TransactionKey, usize),
-        upstream: Flow,
-    ) -> Box<Self> {
-        let (server, branch) = server;
-        Box::new(Self { flow, machine, sent, server, branch, upstream, armed: None })
+    pub fn new(flow: Flow, machine: Client, sent: Vec<u8>, owner: Owner) -> Box<Self> {
+        let (gateway, patience, given_up, armed) = (None, None, false, None);
+        Box::new(Self { flow, machine, sent, owner, gateway, patience, given_up, armed })
+    }
+
+    /// When something is to be done about it without a message.
+    fn deadline(&self) -> Option<Instant> {
+        let machine = self.machine.deadline();
+        self.patience.map(|at| machine.map_or(at, |machine| machine.min(at))).or(machine)
+    }
+
+    /// Whether its gateway has been silent for too long.
+    pub fn is_silent(&self, now: Instant) -> bool {
+        self.patience.is_some_and(|at| at <= now)
+    }
+
+    /// Waits for it no more, but for what it may still say.
+    pub fn give_up(&mut self) {
+        (self.given_up, self.patience) = (true, None);
+        if let Client::Invite(machine) = &mut self.machine {
+            machine.on_given_up();
+        }
     }
 }
 

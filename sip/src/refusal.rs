@@ -146,6 +146,9 @@ refusals! {
 
     /// The next hop cannot be reached (RFC 3261 section 16.9).
     NextHopFailed => 502, "Bad Gateway", "next-hop-failed";
+    /// Every gateway that serves the number failed: no answer, 503, unreachable. Not 503, which
+    /// would tell the caller to keep away from us (RFC 3261 section 16.7, step 6).
+    GatewaysFailed => 502, "No Gateway Available", "gateways-failed";
     /// The store fails; never counted against anyone.
     StorageFailed => 503, "Service Unavailable", "storage-failed";
     /// No room for another transaction (RFC 3261 section 21.5.4).

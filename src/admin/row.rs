@@ -197,8 +197,24 @@ pub struct StatusRow {
     /// The certificates we show, with the day each ends.
     #[serde(default)]
     pub certificates: Vec<CertificateRow>,
+    /// The gateways to the telephone network.
+    #[serde(default)]
+    pub gateways: Vec<GatewayRow>,
     /// Everything counted since the start, by name.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// One gateway to the telephone network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayRow {
+    /// Its URI, as the config writes it.
+    pub uri: String,
+    /// `up` or `down`.
+    pub state: String,
+    /// Since when.
+    pub since: String,
+    /// Why it failed last, or null.
+    pub reason: Option<String>,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
-use super::listing::say;
+use super::listing::{Listing, say};
 use crate::admin::{AdminReply, AdminRequest, StatusRow};
 use crate::config::{Config, period};
 use crate::control::Client;
@@ -37,7 +37,7 @@ impl Status {
         for (name, value) in lines(&status) {
             say(&format!("{name:<16}{value}"))?;
         }
-        Ok(())
+        gateways(&status)
     }
 }
 
@@ -54,6 +54,20 @@ fn server(config: &Config) -> Result<Client, Failure> {
             config.control.display()
         ))
     })
+}
+
+fn gateways(status: &StatusRow) -> Result<(), Failure> {
+    if status.gateways.is_empty() {
+        return Ok(());
+    }
+    say("")?;
+    let columns = ["gateway", "state", "since", "last failure"];
+    let mut listing = Listing::new(false, &columns, "no gateways");
+    for row in &status.gateways {
+        let reason = row.reason.as_deref().unwrap_or("-");
+        listing.row(row, &[&row.uri, &row.state, &row.since, reason]);
+    }
+    Ok(listing.end()?)
 }
 
 fn lines(status: &StatusRow) -> Vec<(String, String)> {

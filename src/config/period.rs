@@ -54,6 +54,33 @@ pub fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Duration, D::
     source.deserialize_any(PeriodVisitor)
 }
 
+/// A duration or null, as `#[serde(with = "period::optional")]`.
+pub mod optional {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// As [`super::serialize`], or null.
+    pub fn serialize<S: Serializer>(period: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+        match period {
+            Some(period) => super::serialize(period, out),
+            None => out.serialize_none(),
+        }
+    }
+
+    /// As [`super::deserialize`], or null.
+    pub fn deserialize<'de, D>(source: D) -> Result<Option<Duration>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        #[derive(Deserialize)]
+        #[serde(transparent)]
+        struct Given(#[serde(with = "super")] Duration);
+        let given = Option::<Given>::deserialize(source)?;
+        Ok(given.map(|Given(period)| period))
+    }
+}
+
 struct PeriodVisitor;
 
 impl de::Visitor<'_> for PeriodVisitor {

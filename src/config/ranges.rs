@@ -45,7 +45,7 @@ const fn millis(path: &'static str, min: u64, max: u64, remedy: &'static str) ->
 }
 
 /// Every ranged key. Lower ends are small enough for tests that run scaled.
-pub const RANGES: [Ranged; 24] = [
+pub const RANGES: [Ranged; 26] = [
     number("trusted[].group", 1, 65_535, ""),
     number("trusted[].port", 1, 65_535, "leave it out for any port"),
     number("flood.requests", 1, 1_000_000, FLOOD_OFF),
@@ -61,6 +61,8 @@ pub const RANGES: [Ranged; 24] = [
     millis("registrar.expires.max", SECOND, 30 * DAY, ""),
     number("registrar.contacts_max", 1, 100, ""),
     number("routing.pstn.gateways[].weight", 1, 1_000, "leave the gateway out to use it no more"),
+    millis("routing.pstn.probe", 100, HOUR, "to send no probes write \"probe\": null"),
+    millis("routing.pstn.try_next_after", 100, MINUTE, ""),
     millis("timers.t1", 100, 10 * SECOND, ""),
     millis("timers.final_response", 100, 10 * MINUTE, ""),
     millis("timers.answer", 100, HOUR, ""),

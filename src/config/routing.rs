@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use regex::Regex;
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::listen::socket_address;
+use super::period;
 
 /// Where requests that are not for a local user go.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,8 +28,18 @@ pub struct Routing {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pstn {
-    /// Gateways, a SIP URI each, or with `prefixes` and `weight`; none: no such calls.
+    /// Gateways, a SIP URI each, or with `prefixes` and `weight`; none: no such calls. Those with
+    /// the longest prefix of the number are tried first, equals in the order of the list.
     pub gateways: Vec<Gateway>,
+    /// How often each gateway is sent an OPTIONS, to leave out those that are down; null: never,
+    /// and none is left out.
+    #[serde(with = "period::optional")]
+    #[schemars(with = "Option<period::Text>")]
+    pub probe: Option<Duration>,
+    /// How long a gateway may say nothing to a call before the next one is tried.
+    #[serde(with = "period")]
+    #[schemars(with = "period::Text")]
+    pub try_next_after: Duration,
     /// A regular expression of the numbers (URI users) that are telephone numbers.
     pub numbers: Pattern,
 }
@@ -35,7 +47,12 @@ pub struct Pstn {
 impl Default for Pstn {
     fn default() -> Self {
         let numbers = Regex::new(r"^(\+|00)[1-9][0-9]{3,20}$").expect("a constant that is tested");
-        Self { gateways: Vec::new(), numbers: Pattern(numbers) }
+        Self {
+            gateways: Vec::new(),
+            probe: Some(Duration::from_secs(30)),
+            try_next_after: Duration::from_secs(4),
+            numbers: Pattern(numbers),
+        }
     }
 }
 
@@ -47,8 +64,9 @@ pub struct Gateway {
     pub uri: SipUri,
     /// The numbers it takes begin with one of these; none: it takes all.
     pub prefixes: Vec<String>,
-    /// Its share of the calls among gateways that take the number.
-    pub weight: u32,
+    /// Its share of the calls among neighbours in the list with an equally long prefix and a
+    /// weight; null: its place in the list decides.
+    pub weight: Option<u32>,
 }
 
 /// The two ways to write a gateway.
@@ -71,13 +89,10 @@ struct GatewayObject {
     /// The numbers it takes begin with one of these; none: it takes all.
     #[serde(default)]
     prefixes: Vec<String>,
-    /// Its share of the calls among gateways that take the number.
-    #[serde(default = "equal_share")]
-    weight: u32,
-}
-
-fn equal_share() -> u32 {
-    1
+    /// Its share of the calls among neighbours in the list with an equally long prefix and a
+    /// weight; null: its place in the list decides.
+    #[serde(default)]
+    weight: Option<u32>,
 }
 
 impl<'de> Deserialize<'de> for Gateway {
@@ -98,7 +113,7 @@ impl<'de> de::Visitor<'de> for GatewayVisitor {
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Gateway, E> {
         let uri = SipUri::try_from(value.to_owned()).map_err(E::custom)?;
-        Ok(Gateway { uri, prefixes: Vec::new(), weight: equal_share() })
+        Ok(Gateway { uri, prefixes: Vec::new(), weight: None })
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Gateway, A::Error> {
@@ -260,10 +275,10 @@ mod tests {
         let plain = gateway(r#""sip:192.0.2.1:5060;transport=udp""#).expect("a URI");
         let object = gateway(r#"{"uri": "sip:192.0.2.1:5060;transport=udp"}"#).expect("an object");
         assert_eq!(plain, object);
-        assert_eq!(plain.weight, 1);
+        assert_eq!(plain.weight, None);
         let full = gateway(r#"{"uri": "sip:gw.example.org", "prefixes": ["+33"], "weight": 3}"#)
             .expect("an object");
-        assert_eq!((full.prefixes, full.weight), (vec!["+33".to_owned()], 3));
+        assert_eq!((full.prefixes, full.weight), (vec!["+33".to_owned()], Some(3)));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use rempart_actors::Edge;
+use rempart_actors::gateways::GatewayState;
 use rempart_sip::uri::Aor;
 use rempart_storage::Ban;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{AdminError, BanRow, BindingRow, Done, Lift, Live, StatusRow};
+use crate::admin::{AdminError, BanRow, BindingRow, Done, GatewayRow, Lift, Live, StatusRow};
 use crate::timestamp::{now_unix, rfc3339};
 use crate::tls::Profiles;
 use crate::transport::Transports;
@@ -62,6 +63,17 @@ impl LiveServer {
         listeners.map(|listener| format!("{}:{}", listener.transport, listener.address)).collect()
     }
 
+    fn gateways(&self) -> Vec<GatewayRow> {
+        let clock = &self.edge.shared().clock;
+        let row = |state: GatewayState| GatewayRow {
+            uri: state.uri.to_string(),
+            state: if state.up { "up" } else { "down" }.to_owned(),
+            since: rfc3339(clock.unix_ms(state.since) / 1_000),
+            reason: state.reason.map(str::to_owned),
+        };
+        self.edge.gateways().into_iter().map(row).collect()
+    }
+
     /// How the server is.
     pub async fn status_row(&self) -> StatusRow {
         let shared = self.edge.shared();
@@ -81,6 +93,7 @@ impl LiveServer {
             bans: self.edge.bans().await.len() as u64,
             suspensions: self.edge.suspensions().await.len() as u64,
             certificates: self.profiles.certificates(),
+            gateways: self.gateways(),
             counters: self.counters(),
         }
     }

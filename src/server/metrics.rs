@@ -83,6 +83,14 @@ fn metrics(status: &StatusRow, in_flight: u64) -> String {
         family(&mut text, name, "gauge");
         sample(&mut text, name, value);
     }
+    if !status.gateways.is_empty() {
+        family(&mut text, "rempart_gateway_up", "gauge");
+    }
+    for gateway in &status.gateways {
+        let uri = gateway.uri.replace('\\', "\\\\").replace('"', "\\\"");
+        let series = format!("rempart_gateway_up{{gateway=\"{uri}\"}}");
+        sample(&mut text, &series, u64::from(gateway.state == "up"));
+    }
     let mut last = String::new();
     for (name, count) in &status.counters {
         let Some(series) = series(name) else { continue };
@@ -135,6 +143,7 @@ fn resident_octets() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::GatewayRow;
 
     #[test]
     fn counters_become_the_contracts_series() {
@@ -154,6 +163,21 @@ mod tests {
         let text = metrics(&StatusRow { counters, ..StatusRow::default() }, 3);
         assert_eq!(text.matches("# TYPE rempart_refusals_total counter").count(), 1);
         assert!(text.contains("\nrempart_in_flight 3\n"), "{text}");
+    }
+
+    #[test]
+    fn every_gateway_has_a_gauge_of_its_own() {
+        let gateways = [("sip:192.0.2.1", "up"), ("sip:\"a\"@192.0.2.2", "down")];
+        let row = |(uri, state): (&str, &str)| GatewayRow {
+            uri: uri.to_owned(),
+            state: state.to_owned(),
+            ..GatewayRow::default()
+        };
+        let gateways = gateways.map(row).to_vec();
+        let text = metrics(&StatusRow { gateways, ..StatusRow::default() }, 0);
+        assert!(text.contains("\nrempart_gateway_up{gateway=\"sip:192.0.2.1\"} 1\n"), "{text}");
+        let quoted = "{gateway=\"sip:\\\"a\\\"@192.0.2.2\"} 0\n";
+        assert!(text.contains(quoted), "{text}");
     }
 
     #[test]

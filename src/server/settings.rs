@@ -145,6 +145,8 @@ fn pstn(pstn: &routing::Pstn) -> Pstn {
             never_matches()
         }),
         gateways: gateways.collect(),
+        probe: pstn.probe,
+        try_next_after: pstn.try_next_after,
     }
 }
 

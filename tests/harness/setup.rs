@@ -64,10 +64,14 @@ impl Setup {
         self.config(json!({ "trusted": entries }))
     }
 
-    /// Sends PSTN numbers to this gateway.
+    /// Sends PSTN numbers to this gateway, which is not probed.
     pub fn gateway(self, address: impl std::fmt::Display) -> Self {
-        let uri = format!("sip:{address};transport=udp");
-        self.config(json!({ "routing": { "pstn": { "gateways": [uri] } } }))
+        self.gateways(json!([format!("sip:{address};transport=udp")]))
+    }
+
+    /// Sends PSTN numbers to these gateways, written as the config does; they are not probed.
+    pub fn gateways(self, gateways: Value) -> Self {
+        self.config(json!({ "routing": { "pstn": { "gateways": gateways, "probe": null } } }))
     }
 
     /// Listens on another host address.

@@ -41,6 +41,7 @@ impl Router {
             path: Vec::new(),
             local: to_local,
             peer: !to_local && seal.class == RouteClass::Gateway,
+            gateway: None,
         }]);
         Ok(Some(plan))
     }
@@ -94,6 +95,7 @@ impl Router {
         }
         Ok(Plan {
             groups: Default::default(),
+            by_gateways: false,
             class: RouteClass::Local,
             caller_local: false,
             caller_peer: false,

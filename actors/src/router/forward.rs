@@ -12,10 +12,13 @@ use rempart_sip::transaction::{InviteClient, NonInviteClient, TransactionKey};
 use tracing::{debug, info};
 
 use super::dialog::SEAL;
+use super::gateways::UNREACHABLE;
 use super::{Arrival, NameResolved, Router};
 use crate::egress;
 use crate::relay::{Branch, Hop, Plan, Relay, Target};
-use crate::transactions::{Client, ClientTransaction, ServerTransaction, Stage, Transactions};
+use crate::transactions::{
+    Client, ClientTransaction, Owner, ServerTransaction, Stage, Transactions,
+};
 use crate::wire::SendToken;
 
 /// Over this size a request to a resolved target goes over TCP (RFC 3261 section 18.1.1).
@@ -60,7 +63,9 @@ impl Router {
         let context = ResponseContext::new(invite, timing.answer);
         let mut relay = Box::new(Relay::new(context, plan));
         if !self.next_group(key, &mut transaction, &mut relay) {
-            self.refuse_relayed(key, &mut transaction, &Refusal::Unavailable);
+            let nobody =
+                if relay.plan.by_gateways { Refusal::GatewaysFailed } else { Refusal::Unavailable };
+            self.refuse_relayed(key, &mut transaction, &nobody);
         }
         self.keep_relay(key, &mut transaction, relay);
         self.transactions.put(key, transaction);
@@ -150,6 +155,8 @@ impl Router {
                 Err(_) if target.peer => Refusal::NextHopFailed,
                 Err(refusal) => refusal,
             };
+            router.note_no_way(&target);
+            let refusal = if relay.plan.by_gateways { Refusal::GatewaysFailed } else { refusal };
             if relay.context.pending_branches().next().is_none()
                 && !router.next_group(key, transaction, relay)
             {
@@ -192,7 +199,10 @@ impl Router {
     ) -> bool {
         let now = crate::clock::now();
         let Some(request) = &transaction.request else { return false };
-        let Some(mut flow) = self.flow_to(&target) else { return false };
+        let Some(mut flow) = self.flow_to(&target) else {
+            self.note_no_way(&target);
+            return false;
+        };
         let (message, from) = (request.view(), transaction.flow);
         let serial = self.transactions.next_serial();
         self.write_branch(message, from, &relay.plan, &target, &flow, serial);
@@ -203,12 +213,15 @@ impl Router {
         }
         self.log_start(message, &flow);
         let branch = relay.context.add_branch(now);
-        relay.branches.push(Branch { serial, target, response: Vec::new(), oversize });
         let machine = self.client_machine(message, &flow, now);
         self.outbox.send(&flow, &self.out, Some(SendToken(serial)));
-        let sent = self.out.clone();
-        let client = ClientTransaction::new(flow, machine, sent, (key, branch), from);
+        let owner = Owner::Relay { server: key, branch, upstream: from };
+        let mut client = ClientTransaction::new(flow, machine, self.out.clone(), owner);
+        client.gateway.clone_from(&target.gateway);
+        client.patience = self.patience(&relay.plan, &client, now);
         self.transactions.put_client(serial, client);
+        let (response, heard, failed) = (Vec::new(), false, false);
+        relay.branches.push(Branch { serial, target, response, oversize, heard, failed });
         true
     }
 
@@ -220,7 +233,7 @@ impl Router {
         }
     }
 
-    fn flow_to(&mut self, target: &Target) -> Option<Flow> {
+    pub(super) fn flow_to(&mut self, target: &Target) -> Option<Flow> {
         match target.hop {
             // A registered connection that has closed leads nowhere: its far end was a phone's
             // ephemeral port. A sealed side names no connection and may be dialled.
@@ -334,15 +347,14 @@ impl Router {
     }
 
     /// A CANCEL is repeated until it is answered: a lost one leaves a phone ringing.
-    fn send_cancel(&mut self, serial: u64, invite: &ClientTransaction, now: Instant) {
+    pub(super) fn send_cancel(&mut self, serial: u64, invite: &ClientTransaction, now: Instant) {
         let Ok(sent) = OwnedMessage::new(invite.sent.clone()) else { return };
         edit::cancel(&mut self.out, sent.view());
         self.outbox.send(&invite.flow, &self.out, None);
         let reliable = invite.flow.transport.reliable();
         let machine = NonInviteClient::new(reliable, &self.shared.settings().timing, now);
         let (machine, out) = (Client::NonInvite(machine), self.out.clone());
-        let server = (invite.server, invite.branch);
-        let cancel = ClientTransaction::new(invite.flow, machine, out, server, invite.upstream);
+        let cancel = ClientTransaction::new(invite.flow, machine, out, invite.owner);
         self.transactions.put_client(Transactions::cancel_serial(serial), cancel);
     }
 
@@ -351,19 +363,25 @@ impl Router {
         let Some(mut client) = self.transactions.take_client(serial) else { return };
         let now = crate::clock::now();
         let todo = client.machine.on_transport_error(now);
-        let (server, branch) = (client.server, client.branch);
+        let (owner, gateway) = (client.owner, client.gateway.clone());
         debug!(to = %client.flow.remote, transport = %client.flow.transport, "not sent");
         if !todo.done {
             self.transactions.put_client(serial, client);
         }
-        if todo.up || todo.done {
-            self.with_relay(server, |router, key, transaction, relay| {
-                router.branch_failed(key, transaction, relay, branch);
-            });
+        if !(todo.up || todo.done) {
+            return;
+        }
+        match owner {
+            Owner::Probe => self.probe_failed(gateway.as_deref(), UNREACHABLE),
+            Owner::Relay { server, branch, .. } => {
+                self.with_relay(server, |router, key, transaction, relay| {
+                    router.branch_failed(key, transaction, relay, branch);
+                });
+            }
         }
     }
 
-    fn branch_failed(
+    pub(super) fn branch_failed(
         &mut self,
         key: TransactionKey,
         transaction: &mut ServerTransaction,
@@ -375,6 +393,10 @@ impl Router {
         // TCP was refused to a large request: UDP after all (RFC 3261 section 18.1.1).
         let resent =
             target.is_some_and(|target| self.send_branch(key, transaction, relay, target, true));
+        match relay.branches.get_mut(branch) {
+            Some(entry) if resent => entry.failed = true,
+            _ => self.note_silent(relay, branch, UNREACHABLE),
+        }
         let verdict = relay.context.on_transport_error(branch);
         if !resent || !matches!(verdict, rempart_sip::proxy::Verdict::Final(_)) {
             self.conclude(key, transaction, relay, verdict);

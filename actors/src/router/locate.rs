@@ -83,7 +83,8 @@ impl Router {
             }
             Named::Number(number) => {
                 plan.class = RouteClass::Gateway;
-                let gateways = gateway_targets(number, settings);
+                plan.by_gateways = true;
+                let gateways = self.gateway_targets(number, settings);
                 plan.groups.extend(gateways.into_iter().map(|target| vec![target]));
             }
             Named::Foreign => plan.add_foreign(foreign_target(uri, settings)?),
@@ -136,6 +137,7 @@ impl Router {
                     path: Vec::new(),
                     local: false,
                     peer: true,
+                    gateway: None,
                 }))
             }
         }
@@ -205,39 +207,6 @@ fn international(user: &[u8]) -> Option<String> {
     })
 }
 
-/// The gateways that serve the number: the longest prefix first, then the heavier, then in order.
-fn gateway_targets(number: &str, settings: &Settings) -> Vec<Target> {
-    let mut fitting: Vec<_> = settings
-        .pstn
-        .gateways
-        .iter()
-        .filter_map(|gateway| {
-            let served = gateway.prefixes.iter().filter(|prefix| number.starts_with(*prefix));
-            let longest = served.map(String::len).max();
-            let any = gateway.prefixes.is_empty().then_some(0);
-            longest.or(any).map(|length| (length, gateway))
-        })
-        .collect();
-    fitting.sort_by_key(|(length, gateway)| std::cmp::Reverse((*length, gateway.weight)));
-    fitting.iter().filter_map(|(_, gateway)| gateway_target(&gateway.uri, number)).collect()
-}
-
-fn gateway_target(gateway: &str, number: &str) -> Option<Target> {
-    let uri = Uri::parse(gateway.as_bytes()).ok()?;
-    let host = String::from_utf8_lossy(uri.host).into_owned();
-    let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let transport =
-        uri.transport().map(|name| format!(";transport={}", String::from_utf8_lossy(name)));
-    let request_uri = format!("sip:{number}@{host}{port}{}", transport.unwrap_or_default());
-    Some(Target {
-        request_uri: Some(request_uri.into_bytes()),
-        hop: hop_of(&uri),
-        path: Vec::new(),
-        local: false,
-        peer: true,
-    })
-}
-
 fn foreign_target(uri: &Uri<'_>, settings: &Settings) -> Result<Target, Refusal> {
     let outbound = settings.outbound.as_deref().and_then(|it| Uri::parse(it.as_bytes()).ok());
     let peer = outbound.is_some() || is_gateway(uri, settings);
@@ -245,7 +214,7 @@ fn foreign_target(uri: &Uri<'_>, settings: &Settings) -> Result<Target, Refusal>
     if let (Hop::Address(_, to), false) = (&hop, peer) {
         egress::check(settings, *to)?;
     }
-    Ok(Target { request_uri: None, hop, path: Vec::new(), local: false, peer })
+    Ok(Target { request_uri: None, hop, path: Vec::new(), local: false, peer, gateway: None })
 }
 
 fn is_gateway(uri: &Uri<'_>, settings: &Settings) -> bool {
@@ -256,7 +225,7 @@ fn is_gateway(uri: &Uri<'_>, settings: &Settings) -> bool {
 }
 
 /// RFC 3263 as far as the URI itself tells: transport, host, port.
-fn hop_of(uri: &Uri<'_>) -> Hop {
+pub(super) fn hop_of(uri: &Uri<'_>) -> Hop {
     let secure = matches!(uri.scheme, Scheme::Sips);
     let named = uri.transport().and_then(Transport::parse);
     let transport = if secure { Transport::Tls } else { named.unwrap_or(Transport::Udp) };
@@ -290,5 +259,6 @@ fn contact_target(binding: &Binding, settings: &Settings) -> Target {
         path: binding.path.clone(),
         local: true,
         peer: false,
+        gateway: None,
     }
 }

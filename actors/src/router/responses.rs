@@ -15,7 +15,7 @@ use super::{Arrival, Router};
 use crate::relay::Relay;
 use crate::router::Admitted;
 use crate::transactions::{
-    Client, ClientTransaction, Server, ServerTransaction, Stage, Transactions,
+    Client, ClientTransaction, Owner, Server, ServerTransaction, Stage, Transactions,
 };
 use crate::wire::Batch;
 
@@ -69,16 +69,25 @@ impl Router {
         response: Message<'_>,
         now: Instant,
     ) {
+        client.patience = None;
         let todo = client.machine.on_response(response.status(), now);
         if todo.ack {
             self.ack_failure(&client, response);
         }
-        let (server, branch, upstream) = (client.server, client.branch, client.upstream);
+        if client.given_up && response.status() < 200 {
+            self.cancel_late(serial, &mut client, now);
+        }
+        let (owner, gateway) = (client.owner, client.gateway.clone());
+        let wanted = !client.given_up || (200..300).contains(&response.status());
         if !todo.done {
             self.transactions.put_client(serial, client);
         }
-        if todo.up {
-            self.pass_up(server, branch, upstream, response, now);
+        match owner {
+            Owner::Probe if todo.up => self.probe_answered(gateway.as_deref(), response.status()),
+            Owner::Relay { server, branch, upstream } if todo.up && wanted => {
+                self.pass_up(server, branch, upstream, response, now);
+            }
+            _ => {}
         }
     }
 
@@ -106,6 +115,7 @@ impl Router {
         }
         self.with_relay(server, |router, key, transaction, relay| {
             let status = response.status();
+            router.note_answer(relay, branch, status);
             let verdict = relay.context.on_response(branch, status, now);
             if status >= 300
                 && let Some(branch) = relay.branches.get_mut(branch)
@@ -175,9 +185,14 @@ impl Router {
         let now = crate::clock::now();
         if let Verdict::Final(best) = verdict
             && !matches!(transaction.stage, Stage::Answered)
-            && !(tries_on(relay, best) && self.next_group(key, transaction, relay))
         {
-            self.deliver(key, transaction, relay, best);
+            let decisive = relay.decisive(best);
+            if !(tries_on(relay, decisive) && self.next_group(key, transaction, relay)) {
+                match decisive {
+                    Some(branch) => self.deliver(key, transaction, relay, branch),
+                    None => self.refuse_relayed(key, transaction, &Refusal::GatewaysFailed),
+                }
+            }
         }
         self.send_cancels(relay, now);
     }
@@ -246,13 +261,12 @@ impl Router {
     }
 }
 
-/// Whether another group is worth trying: not after a decline for good, a cancel, and for a
-/// gateway only where it failed rather than the call.
-fn tries_on(relay: &Relay, best: usize) -> bool {
-    let status = relay.context.status(best).unwrap_or(500);
-    let gateway = relay.branches.get(best).is_some_and(|branch| branch.target.peer);
-    let failed = matches!(status, 408 | 500..=599);
-    !relay.context.cancelled() && status < 600 && (!gateway || failed)
+/// Whether another group is worth trying: not after a decline for good or a cancel, and of the
+/// gateways only while all of them failed (RFC 3263 section 4.3).
+fn tries_on(relay: &Relay, decisive: Option<usize>) -> bool {
+    let Some(branch) = decisive else { return true };
+    let status = relay.context.status(branch).unwrap_or(500);
+    !relay.context.cancelled() && !relay.plan.by_gateways && status < 600
 }
 
 fn local_failure(status: u16, local: bool, cancelled: bool) -> Refusal {

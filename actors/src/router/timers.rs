@@ -8,8 +8,9 @@ use rempart_sip::refusal::Refusal;
 use rempart_sip::transaction::TransactionKey;
 
 use super::Router;
+use super::gateways::SILENT;
 use crate::clock::now;
-use crate::transactions::{Due, Stage};
+use crate::transactions::{Due, Owner, Stage};
 
 impl Router {
     /// Arms the timer for the earliest deadline, if it is earlier than the armed one.
@@ -54,19 +55,22 @@ impl Router {
 
     fn on_client_timer(&mut self, serial: u64, now: Instant) {
         let Some(mut client) = self.transactions.take_client(serial) else { return };
+        if client.is_silent(now) {
+            return self.give_up(serial, client);
+        }
         let todo = client.machine.on_deadline(now);
         if todo.send {
             self.outbox.send(&client.flow, &client.sent, None);
         }
-        let (server, branch) = (client.server, client.branch);
+        let (owner, gateway, given_up) = (client.owner, client.gateway.clone(), client.given_up);
         if !todo.done {
             self.transactions.put_client(serial, client);
         }
-        if todo.timed_out {
-            self.with_relay(server, |router, key, transaction, relay| {
-                let verdict = relay.context.on_timeout(branch);
-                router.conclude(key, transaction, relay, verdict);
-            });
+        match owner {
+            _ if !todo.timed_out => {}
+            Owner::Relay { server, branch, .. } => self.branch_silent(server, branch),
+            Owner::Probe if given_up => {}
+            Owner::Probe => self.probe_failed(gateway.as_deref(), SILENT),
         }
     }
 

@@ -108,7 +108,7 @@ pub fn settings() -> Settings {
         },
         pstn: Pstn {
             numbers: regex::bytes::Regex::new("^\\+[0-9]+$").expect("a pattern"),
-            gateways: Vec::new(),
+            ..Pstn::default()
         },
         outbound: None,
         egress: Default::default(),

@@ -94,6 +94,14 @@ impl InviteClient {
         }
     }
 
+    /// The core waits for it no more and has turned elsewhere: an INVITE repeated now could only
+    /// ring a phone that nobody wants. Until timer B a late answer still finds it.
+    pub fn on_given_up(&mut self) {
+        if self.state == Calling {
+            self.repeat = Repeat::OFF;
+        }
+    }
+
     fn proceed(&mut self) -> Todo {
         (self.state, self.repeat, self.end) = (Proceeding, Repeat::OFF, None);
         Todo::UP
@@ -161,6 +169,17 @@ mod tests {
             assert_eq!(client.on_deadline(at(secs(30))), Todo::GIVE_UP);
             assert_eq!((client.state(), client.deadline()), (Terminated, None));
         }
+    }
+
+    #[test]
+    fn one_given_up_is_not_repeated_and_still_hears_a_late_answer() {
+        let mut client = calling(false);
+        client.on_given_up();
+        assert_eq!(client.deadline(), Some(at(secs(30))));
+        assert_eq!(client.on_response(180, at(secs(5))), Todo::UP);
+        client.on_given_up();
+        client.on_cancel(at(secs(5)));
+        assert_eq!(client.on_response(487, at(secs(6))), UP_ACK);
     }
 
     #[test]
