@@ -6,9 +6,11 @@
 
 mod bind;
 mod connections;
+mod descriptors;
 mod intake;
 pub mod interfaces;
 mod mmsg;
+mod newcomers;
 mod outbox;
 pub mod resolve;
 mod routes;
@@ -102,6 +104,8 @@ pub struct Counts {
     pub datagrams_refused: u64,
     /// Connections closed at once because a bound was reached.
     pub connections_refused: u64,
+    /// Connections closed before their first message, because others needed the place.
+    pub connections_displaced: u64,
     /// TLS handshakes that came to nothing, on connections of either side.
     pub handshakes_failed: u64,
     /// Stream connections that stand or are being opened, now.
@@ -152,6 +156,12 @@ impl Transports {
         profiles: Profiles,
     ) -> Result<Self, BindError> {
         let bound = bind::bind_all(listen, shards.max(1))?;
+        let streams = listen.iter().any(|one| one.transport.reliable());
+        let connections = match streams {
+            true => descriptors::make_room(limits.connections),
+            false => limits.connections,
+        };
+        let limits = Limits { connections, ..limits };
         Ok(Self { shared: Arc::new(Shared::new(bound, shards.max(1), limits, profiles)) })
     }
 
@@ -174,6 +184,7 @@ impl Transports {
             datagrams_refused: read(&counts.datagrams_refused),
             connections_refused: read(&counts.connections_refused),
             handshakes_failed: read(&counts.handshakes_failed),
+            connections_displaced: self.shared.connections.displaced(),
             connections: self.shared.connections.count(),
         }
     }
@@ -207,6 +218,12 @@ impl Wire for Transports {
     }
 }
 
+/// Places for connections that have said nothing yet, out of all: enough for a power cut's worth of
+/// phones, and the rest is for those that have spoken.
+fn newcomers_max(connections: usize) -> usize {
+    connections.div_ceil(4)
+}
+
 impl Shared {
     fn new(bound: Bound, shards: usize, limits: Limits, profiles: Profiles) -> Self {
         let (mut jobs, mut reports, mut ends) = (Vec::new(), Vec::new(), Vec::new());
@@ -220,6 +237,7 @@ impl Shared {
         let bounds = Bounds {
             connections_max: limits.connections,
             per_source_max: limits.connections_per_source,
+            newcomers_max: newcomers_max(limits.connections),
         };
         Self {
             limits,

@@ -47,6 +47,7 @@ impl LiveServer {
         counters.insert("shed:send-buffer".to_owned(), counts.datagrams_dropped);
         counters.insert("refusal:unsendable".to_owned(), counts.datagrams_refused);
         counters.insert("shed:connections".to_owned(), counts.connections_refused);
+        counters.insert("shed:newcomers".to_owned(), counts.connections_displaced);
         counters.insert("refusal:tls-handshake".to_owned(), counts.handshakes_failed);
         counters.insert("tls-reload-failures".to_owned(), self.profiles.failures());
         counters.insert("connections".to_owned(), counts.connections as u64);

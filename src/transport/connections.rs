@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -11,6 +11,9 @@ use rempart_actors::identity::Session;
 use rempart_actors::wire::SendToken;
 use rempart_sip::flow::{Flow, SourceKey, Transport};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use super::newcomers::Newcomers;
 
 /// Octets that may wait for one peer to read; a peer that lets more pile up is cut off.
 pub(super) const QUEUE_MAX: usize = 256 * 1024;
@@ -47,6 +50,8 @@ impl Reports {
 pub(super) struct Bounds {
     pub(super) connections_max: usize,
     pub(super) per_source_max: usize,
+    /// Of all, those that have shown nothing yet.
+    pub(super) newcomers_max: usize,
 }
 
 /// All stream connections.
@@ -56,6 +61,8 @@ pub(super) struct Connections {
     /// a later one. 0 is no connection.
     next: AtomicU64,
     count: AtomicUsize,
+    newcomers: Mutex<Newcomers>,
+    displaced: AtomicU64,
     bounds: Bounds,
     reports: Reports,
 }
@@ -73,6 +80,8 @@ impl Connections {
             shelves: Default::default(),
             next: AtomicU64::new(first_id()),
             count: AtomicUsize::new(0),
+            newcomers: Mutex::default(),
+            displaced: AtomicU64::new(0),
             bounds,
             reports,
         })
@@ -81,6 +90,11 @@ impl Connections {
     /// How many connections stand or are being opened.
     pub(super) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// How many made room for others before they had shown anything.
+    pub(super) fn displaced(&self) -> u64 {
+        self.displaced.load(Ordering::Relaxed)
     }
 
     /// The way back to senders.
@@ -115,8 +129,37 @@ impl Connections {
         self.place(Handle { ours: true, name, ..Handle::new(transport, remote) })
     }
 
+    /// Notes that a connection has shown what it is for: others may not have its place.
+    pub(super) fn settle(&self, handle: &Handle) {
+        self.newcomers.lock().remove(handle.id);
+    }
+
+    /// Where a bound is reached, newcomers give up their places: one of the source itself, or the
+    /// most dispensable of all.
+    fn make_room(&self, source: SourceKey, now: Instant) {
+        let held = self.shelf(source).per_source.get(&source).copied().unwrap_or(0);
+        if held >= self.bounds.per_source_max {
+            let oldest = self.newcomers.lock().oldest_of(source);
+            self.displace(oldest);
+        }
+        let newcomers = self.newcomers.lock();
+        let full = newcomers.count() >= self.bounds.newcomers_max
+            || self.count() >= self.bounds.connections_max;
+        let found = if full { newcomers.dispensable(now) } else { None };
+        drop(newcomers);
+        self.displace(found);
+    }
+
+    fn displace(&self, handle: Option<Arc<Handle>>) {
+        let Some(handle) = handle else { return };
+        handle.close();
+        self.remove(&handle);
+        self.displaced.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn place(self: &Arc<Self>, handle: Handle) -> Option<Seat> {
-        let remote = handle.remote;
+        let (remote, now) = (handle.remote, Instant::now());
+        self.make_room(SourceKey::of(remote.ip()), now);
         let source = SourceKey::of(remote.ip());
         let mut shelf = self.shelf(source);
         if shelf.per_source.get(&source).is_some_and(|count| *count >= self.bounds.per_source_max) {
@@ -130,6 +173,10 @@ impl Connections {
         let handle = Arc::new(Handle { id, ..handle });
         shelf.by_remote.entry((handle.transport, remote)).or_default().push(handle.clone());
         *shelf.per_source.entry(source).or_default() += 1;
+        drop(shelf);
+        if !handle.ours {
+            self.newcomers.lock().add(handle.clone(), now);
+        }
         Some(Seat { connections: self.clone(), handle })
     }
 
@@ -164,7 +211,12 @@ impl Connections {
         handles.iter().rev().find(|handle| fits(handle) && !handle.is_closed()).cloned()
     }
 
+    /// Frees a place, once.
     fn remove(&self, handle: &Handle) {
+        if handle.gone.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.newcomers.lock().remove(handle.id);
         let source = SourceKey::of(handle.remote.ip());
         let key = (handle.transport, handle.remote);
         let mut shelf = self.shelf(source);
@@ -230,6 +282,8 @@ pub(super) struct Handle {
     /// Whom the peer of a TLS connection that we opened has to prove to be; `None`: the address.
     pub(super) name: Option<Box<str>>,
     session: OnceLock<Arc<Session>>,
+    /// Its place is free again.
+    gone: AtomicBool,
     queue: Mutex<Queue>,
     /// There is something to write.
     pub(super) more: Notify,
@@ -291,8 +345,8 @@ pub(super) enum Unqueued {
 impl Handle {
     fn new(transport: Transport, remote: SocketAddr) -> Self {
         let (queue, more, cut) = (Mutex::default(), Notify::new(), Notify::new());
-        let (ours, name, session) = (false, None, OnceLock::new());
-        Self { id: 0, transport, remote, ours, name, session, queue, more, cut }
+        let (ours, name, session, gone) = (false, None, OnceLock::new(), AtomicBool::new(false));
+        Self { id: 0, transport, remote, ours, name, session, gone, queue, more, cut }
     }
 
     /// Notes what a TLS handshake agreed on.
@@ -308,6 +362,12 @@ impl Handle {
     /// Whether nothing can be sent any more.
     pub(super) fn is_closed(&self) -> bool {
         self.queue.lock().closed
+    }
+
+    /// Has the connection closed at once.
+    fn close(&self) {
+        self.queue.lock().closed = true;
+        self.cut.notify_one();
     }
 
     /// Queues one message; a queue over its bound cuts the connection.
@@ -363,7 +423,8 @@ mod tests {
     fn table(connections_max: usize, per_source_max: usize) -> (Arc<Connections>, Receiver) {
         let (sender, receiver) = mpsc::channel(8);
         let reports = Reports::new(vec![sender]);
-        (Connections::new(Bounds { connections_max, per_source_max }, reports), receiver)
+        let bounds = Bounds { connections_max, per_source_max, newcomers_max: connections_max };
+        (Connections::new(bounds, reports), receiver)
     }
 
     type Receiver = mpsc::Receiver<SendToken>;
@@ -380,18 +441,76 @@ mod tests {
         Some(Origin { shard: 0, token: SendToken(token) })
     }
 
+    /// A connection that has shown what it is for.
+    fn settled(table: &Arc<Connections>, remote: SocketAddr) -> Option<Seat> {
+        let seat = table.admit(Transport::Tcp, remote)?;
+        table.settle(seat.handle());
+        Some(seat)
+    }
+
     #[test]
     fn one_source_cannot_take_every_place() {
         let (table, _reports) = table(3, 2);
-        let seats = [1, 2].map(|port| table.admit(Transport::Tcp, remote(1, port)));
+        let seats = [1, 2].map(|port| settled(&table, remote(1, port)));
         assert!(seats.iter().all(Option::is_some));
         assert!(table.admit(Transport::Tcp, remote(1, 3)).is_none());
-        let other = table.admit(Transport::Tcp, remote(2, 1));
+        let other = settled(&table, remote(2, 1));
         assert!(other.is_some());
         assert!(table.admit(Transport::Tcp, remote(3, 1)).is_none(), "three in all");
         drop(seats);
         assert_eq!(table.count(), 1);
         assert!(table.admit(Transport::Tcp, remote(1, 3)).is_some());
+    }
+
+    fn named(table: &Connections, seat: &Seat) -> bool {
+        table.named(&flow(seat.handle().remote, seat.handle().id)).is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newcomers_make_room_and_those_who_have_spoken_do_not() {
+        let (table, _reports) = table(4, 4);
+        let spoken = settled(&table, remote(1, 1)).expect("room");
+        let admit = |last, port| table.admit(Transport::Tcp, remote(last, port)).expect("room");
+        let (greedy, lone) = ([1, 2].map(|port| admit(2, port)), admit(3, 1));
+        let next = admit(4, 1);
+        assert!(!named(&table, &greedy[0]), "the source with the most gives one up");
+        assert_eq!((table.count(), table.displaced()), (4, 1));
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        let last = admit(5, 1);
+        assert!(!named(&table, &greedy[1]), "who had his time gives way, oldest first");
+        let later = admit(6, 1);
+        assert!(!named(&table, &lone));
+        for seat in [&spoken, &next, &last, &later] {
+            assert!(named(&table, seat), "{}", seat.handle().remote);
+        }
+        drop((greedy, lone));
+        assert_eq!(table.count(), 4, "a place is freed once");
+    }
+
+    #[test]
+    fn a_source_at_its_bound_gives_up_its_own_newcomer() {
+        let (table, _reports) = table(9, 2);
+        let spoken = settled(&table, remote(1, 1)).expect("room");
+        let first = table.admit(Transport::Tcp, remote(1, 2)).expect("room");
+        let second = table.admit(Transport::Tcp, remote(1, 3)).expect("the first makes room");
+        assert!(named(&table, &spoken) && named(&table, &second) && !named(&table, &first));
+    }
+
+    #[test]
+    fn tls_is_found_by_the_name_it_proves_and_not_by_its_address() {
+        let (table, _reports) = table(9, 9);
+        let at = Flow { transport: Transport::Tls, ..flow(remote(1, 1), 0) };
+        let theirs = table.admit(Transport::Tls, remote(1, 1)).expect("room");
+        assert!(table.towards(&at).is_none(), "who is there has not proved the address");
+        let named = table.reserve(Transport::Tls, remote(1, 1), Some("A.example")).expect("room");
+        assert!(table.towards(&at).is_none());
+        let found = table.proving(&at, Some("a.Example")).expect("the same name");
+        assert_eq!(found.id, named.handle().id);
+        assert!(table.proving(&at, Some("b.example")).is_none());
+        let own = Flow { connection: theirs.handle().id, ..at };
+        assert!(table.towards(&own).is_some(), "the very connection");
+        drop(theirs);
+        assert!(table.towards(&own).is_none());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use rempart_sip::scan::scan;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::Limits;
+use super::Shared;
 use super::connections::{Chunk, Handle, Seat};
 use super::intake::Intake;
 use super::station::Station;
@@ -136,7 +136,7 @@ struct Input<R, I> {
     flow: Flow,
     handle: Arc<Handle>,
     intake: I,
-    limits: Limits,
+    shared: Arc<Shared>,
     /// Whether the peer has shown that it speaks SIP, or need not.
     proved: bool,
     /// When the message at hand began.
@@ -153,14 +153,14 @@ impl<R: AsyncRead + Unpin, I: Intake> Input<R, I> {
         opener: Opener,
         station: &Station<I>,
     ) -> Self {
-        let limits = station.shared.limits;
+        let shared = station.shared.clone();
         Self {
             reader,
-            framer: Framer::new(limits.message),
+            framer: Framer::new(shared.limits.message),
             flow,
             handle,
             intake: station.intake.clone(),
-            limits,
+            shared,
             proved: opener == Opener::Us,
             begun: None,
             heard: Instant::now(),
@@ -185,10 +185,11 @@ impl<R: AsyncRead + Unpin, I: Intake> Input<R, I> {
 
     /// When the peer has to have said more.
     fn deadline(&self) -> Instant {
+        let limits = &self.shared.limits;
         match self.begun {
-            Some(begun) => begun + self.limits.message_deadline,
-            None if self.proved => self.heard + self.limits.idle_deadline,
-            None => self.heard + self.limits.first_message_deadline,
+            Some(begun) => begun + limits.message_deadline,
+            None if self.proved => self.heard + limits.idle_deadline,
+            None => self.heard + limits.first_message_deadline,
         }
     }
 
@@ -216,7 +217,9 @@ impl<R: AsyncRead + Unpin, I: Intake> Input<R, I> {
     fn note(&mut self, whole: bool) {
         let now = Instant::now();
         self.heard = if whole || self.proved { now } else { self.heard };
-        self.proved |= whole;
+        if whole && !std::mem::replace(&mut self.proved, true) {
+            self.shared.connections.settle(&self.handle);
+        }
         self.begun = match self.begun {
             _ if !self.framer.pending() => None,
             Some(begun) if !whole => Some(begun),

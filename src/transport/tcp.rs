@@ -100,6 +100,9 @@ fn take<I: Intake>(
 
 /// Serves a connection that a peer opened.
 pub(super) async fn serve_accepted<I: Intake>(stream: TcpStream, seat: Seat, station: Station<I>) {
+    if seat.handle().is_closed() {
+        return;
+    }
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
     let Ok(local) = stream.local_addr() else { return };
     tune(&stream);

@@ -1,5 +1,7 @@
 //! Round trips over loopback, and connections over pipes with a paused clock.
 
+mod tls;
+
 use super::*;
 
 use std::cell::RefCell;
@@ -101,7 +103,10 @@ impl Intake for Recorder {
 
 /// A self-signed pair that ends with the process.
 fn profiles() -> Profiles {
-    let json = r#"{"listen": ["tls:127.0.0.1:0"], "storage": {"memory": {}}}"#;
+    profiles_of(r#"{"listen": ["tls:127.0.0.1:0"], "storage": {"memory": {}}}"#)
+}
+
+fn profiles_of(json: &str) -> Profiles {
     let config = config::Config::parse(json, std::path::Path::new("c.json")).expect("a config");
     let store = Arc::new(rempart_storage::MemoryStore::new());
     Profiles::load(Arc::new(config), store).expect("a pair is made")
@@ -115,6 +120,10 @@ struct Server {
 
 impl Server {
     fn new(listen: &[&str], shards: usize, limits: Limits) -> Self {
+        Self::with(listen, shards, limits, profiles())
+    }
+
+    fn with(listen: &[&str], shards: usize, limits: Limits, profiles: Profiles) -> Self {
         let spec = |text: &&str| {
             let (transport, address) = text.split_once(':').expect("udp:address");
             ListenSpec {
@@ -124,7 +133,7 @@ impl Server {
             }
         };
         let listen: Vec<_> = listen.iter().map(spec).collect();
-        let transports = Transports::bind(&listen, shards, limits, profiles()).expect("free ports");
+        let transports = Transports::bind(&listen, shards, limits, profiles).expect("free ports");
         let recorders: Vec<_> = (0..shards).map(|_| Recorder::new(shards)).collect();
         for (shard, recorder) in recorders.iter().enumerate() {
             transports.open_into(shard, recorder.clone());
