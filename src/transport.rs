@@ -13,6 +13,7 @@ mod mmsg;
 mod newcomers;
 mod outbox;
 pub mod resolve;
+mod returned;
 mod routes;
 mod station;
 mod steering;

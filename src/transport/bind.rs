@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracing::warn;
 
 use super::udp::Port;
-use super::{mmsg, steering};
+use super::{mmsg, returned, steering};
 use crate::config::listen::Listener;
 
 /// Asked of the kernel for each UDP socket, in octets; it grants what its own limit allows.
@@ -211,6 +211,7 @@ fn open_udp(address: SocketAddr) -> io::Result<Socket> {
     let socket = open(address, Type::DGRAM, Protocol::UDP)?;
     // Refused where the kernel's own limit is lower; it then grants that limit.
     socket.set_recv_buffer_size(RECEIVE_BUFFER).ok();
+    returned::keep_returned(&socket, address.is_ipv6())?;
     if address.ip().is_unspecified() {
         mmsg::tell_own_end(&socket, address.is_ipv6())?;
     }

@@ -1,7 +1,7 @@
 //! What readers need of the shard they read for; the actors' [`Door`] in service, a recorder in
 //! tests.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rempart_actors::door::Door;
 use rempart_actors::wire::{Batch, SendToken};
@@ -17,6 +17,8 @@ pub(super) trait Intake: Clone + 'static {
     fn deliver(&self, batch: Batch) -> Result<(), Batch>;
     /// Tells the sender that its message was not sent.
     fn send_failed(&self, token: SendToken);
+    /// Tells whom it concerns that a datagram to `to`, which began with `quote`, came back.
+    fn returned(&self, to: SocketAddr, quote: &[u8]);
     /// The shard that a source belongs to.
     fn shard_of(&self, source: IpAddr) -> usize;
     /// Counts messages thrown away for want of room.
@@ -38,6 +40,10 @@ impl Intake for Door {
 
     fn send_failed(&self, token: SendToken) {
         Door::send_failed(self, token);
+    }
+
+    fn returned(&self, to: SocketAddr, quote: &[u8]) {
+        Door::returned(self, to, quote);
     }
 
     fn shard_of(&self, source: IpAddr) -> usize {

@@ -94,7 +94,7 @@ impl Receiver {
 }
 
 /// The address that the kernel wrote.
-fn address(name: &sockaddr_storage) -> Option<SocketAddr> {
+pub(super) fn address(name: &sockaddr_storage) -> Option<SocketAddr> {
     let length = size_of::<sockaddr_storage>() as libc::socklen_t;
     // SAFETY: the storage is initialised, zeroes at least, and `length` is its size.
     unsafe { SockAddr::new(ptr::read(ptr::from_ref(name).cast()), length) }.as_socket()
@@ -122,7 +122,7 @@ fn own_end(header: &msghdr) -> Option<SocketAddr> {
 }
 
 /// What a control message carries, where it is as long as a `T`.
-fn payload<T: Copy>(message: &cmsghdr) -> Option<T> {
+pub(super) fn payload<T: Copy>(message: &cmsghdr) -> Option<T> {
     // SAFETY: CMSG_LEN only computes.
     let needed = unsafe { libc::CMSG_LEN(size_of::<T>() as u32) } as _;
     let whole = message.cmsg_len >= needed;
@@ -255,6 +255,11 @@ pub(super) fn tell_own_end(socket: &impl AsRawFd, v6: bool) -> io::Result<()> {
     } else {
         (libc::IPPROTO_IP, libc::IP_PKTINFO)
     };
+    switch_on(socket, level, option)
+}
+
+/// Sets a socket option that is on or off.
+pub(super) fn switch_on(socket: &impl AsRawFd, level: c_int, option: c_int) -> io::Result<()> {
     let on: c_int = 1;
     let size = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: the descriptor is open and the option's value is an int of the size given.

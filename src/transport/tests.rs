@@ -34,6 +34,7 @@ struct Recorder {
 struct Heard {
     messages: VecDeque<(Flow, Vec<u8>)>,
     failed: VecDeque<SendToken>,
+    returned: VecDeque<(SocketAddr, Vec<u8>)>,
     banned: Option<IpAddr>,
     /// Deliveries still to be refused.
     full: usize,
@@ -90,6 +91,10 @@ impl Intake for Recorder {
 
     fn send_failed(&self, token: SendToken) {
         self.tell(|heard| heard.failed.push_back(token));
+    }
+
+    fn returned(&self, to: SocketAddr, quote: &[u8]) {
+        self.tell(|heard| heard.returned.push_back((to, quote.to_vec())));
     }
 
     fn shard_of(&self, source: IpAddr) -> usize {
@@ -276,6 +281,27 @@ async fn a_datagram_that_cannot_leave_is_reported() {
     assert_eq!(server.recorder().failure().await, SendToken(4));
     assert_eq!(server.recorder().failure().await, SendToken(3));
     assert_eq!(server.transports.counts().datagrams_refused, 1);
+}
+
+#[actix::test]
+async fn a_datagram_that_comes_back_is_told_by_whichever_shard_hears_of_it() {
+    let server = Server::new(&["udp:127.0.0.1:0"], 3, Limits::default());
+    let closed = phone([127, 0, 0, 9]).await.local_addr().expect("bound");
+    let local = server.address();
+    let flow = Flow { transport: Transport::Udp, local, remote: closed, connection: 0 };
+    for round in [b"one", b"two"] {
+        let mut outbox = server.outbox();
+        outbox.send(&flow, round, None);
+        outbox.flush();
+        let heard = |shard: &Recorder| shard.heard.borrow_mut().returned.pop_front();
+        let returned = loop {
+            if let Some(returned) = server.shards.iter().find_map(heard) {
+                break returned;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(returned, (closed, round.to_vec()));
+    }
 }
 
 #[actix::test]

@@ -11,10 +11,18 @@ use tokio::io::Interest;
 
 use super::intake::Intake;
 use super::mmsg::{BATCH, Packet, Receiver, Sender};
+use super::returned::Returned;
 use super::station::{Job, Station};
 
 /// Batches read in a row before the shard's actors get their turn.
 const BATCHES_IN_A_ROW: usize = 4;
+
+/// Returned datagrams read in a row before the shard's actors get their turn.
+const RETURNED_IN_A_ROW: usize = 64;
+
+/// How often a message is sent anew because the kernel answered with the error of an earlier one,
+/// which is gone once it was told. Where more come meanwhile, someone floods us with them.
+const EARLIER_ERRORS_MAX: usize = 2;
 
 /// Octets queued on one listener before they are sent without waiting for `flush`.
 const QUEUE_MAX: usize = 256 * 1024;
@@ -61,6 +69,7 @@ pub(super) async fn read<I: Intake>(port: Arc<Port>, station: Station<I>) -> io:
 struct Reader<I> {
     port: Arc<Port>,
     receiver: Receiver,
+    returned: Returned,
     /// A batch that nothing was put into: under a flood of banned sources none is taken in vain.
     spare: Option<Batch>,
     /// Datagrams of other shards, by shard: the program of `steering` may be missing, and does
@@ -71,21 +80,43 @@ struct Reader<I> {
 
 impl<I: Intake> Reader<I> {
     fn new(port: Arc<Port>, station: Station<I>) -> Self {
-        Self { port, receiver: Receiver::new(), spare: None, strays: Vec::new(), station }
+        let (receiver, returned) = (Receiver::new(), Returned::new());
+        Self { port, receiver, returned, spare: None, strays: Vec::new(), station }
     }
 
     async fn run(&mut self, socket: &tokio::net::UdpSocket) -> io::Result<()> {
         loop {
-            socket.readable().await?;
+            let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
             // Would-block tells the reactor to wait for the next arrival.
-            let more = socket.try_io(Interest::READABLE, || match self.drain(socket) {
-                true => Err(io::ErrorKind::WouldBlock.into()),
+            let until = |drained| match drained {
+                true => Err(io::Error::from(io::ErrorKind::WouldBlock)),
                 false => Ok(()),
-            });
-            if more.is_ok() {
+            };
+            let mut more = false;
+            if ready.is_error() {
+                let told = socket.try_io(Interest::ERROR, || until(self.take_returned(socket)));
+                more |= told.is_ok();
+            }
+            if ready.is_readable() {
+                let read = socket.try_io(Interest::READABLE, || until(self.drain(socket)));
+                more |= read.is_ok();
+            }
+            if more {
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Passes on some returned datagrams; true when none is left.
+    fn take_returned(&mut self, socket: &tokio::net::UdpSocket) -> bool {
+        for _ in 0..RETURNED_IN_A_ROW {
+            match self.returned.next(socket) {
+                Ok(Some((to, quote))) => self.station.intake.returned(to, quote),
+                Ok(None) => {}
+                Err(error) => return error.kind() != io::ErrorKind::Interrupted,
+            }
+        }
+        false
     }
 
     /// Reads some batches; true when nothing is left.
@@ -218,12 +249,18 @@ impl Queue {
 
     /// Sends everything queued; `unsent` hears of each message that the kernel refused.
     pub(super) fn flush(&mut self, mut unsent: impl FnMut(Unsent)) {
-        let mut done = 0;
+        let (mut done, mut earlier) = (0, 0);
         while done < self.entries.len() {
             match self.send_from(done) {
-                Ok(sent) => done += sent.max(1),
+                Ok(sent) => (done, earlier) = (done + sent.max(1), 0),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => done += self.refused(done, error, &mut unsent),
+                Err(error) if may_be_earlier(&error) && earlier < EARLIER_ERRORS_MAX => {
+                    earlier += 1;
+                }
+                Err(error) => {
+                    earlier = 0;
+                    done += self.refused(done, error, &mut unsent);
+                }
             }
         }
         self.entries.clear();
@@ -249,10 +286,17 @@ impl Queue {
             return 0;
         }
         // A full socket drops, as the network would: retransmission is the sender's answer.
-        let token = entry.token.filter(|_| error.kind() != io::ErrorKind::WouldBlock);
+        // A refused connection is always an earlier datagram's.
+        let passing = [io::ErrorKind::WouldBlock, io::ErrorKind::ConnectionRefused];
+        let token = entry.token.filter(|_| !passing.contains(&error.kind()));
         unsent(Unsent { token, error });
         1
     }
+}
+
+/// Whether the error may be what an earlier datagram met. `WouldBlock` is this one's own.
+fn may_be_earlier(error: &io::Error) -> bool {
+    error.kind() != io::ErrorKind::WouldBlock
 }
 
 /// A flow may outlive the address it was received at.
@@ -312,6 +356,26 @@ mod tests {
         queue.flush(|unsent| tokens.extend(unsent.token));
         assert_eq!(tokens, [SendToken(7)], "longer than a datagram can be");
         assert_eq!(peer.recv_from(&mut [0; 8]).expect("sent").0, 4);
+    }
+
+    #[test]
+    fn what_an_earlier_datagram_met_costs_the_next_one_nothing() {
+        let (mut queue, (peer, to)) = (queue(), peer());
+        let socket = queue.port.outgoing(5).expect("one for all").try_clone().expect("room");
+        super::super::returned::keep_returned(&socket, false).expect("an option of every kernel");
+        let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let closed = nobody.local_addr().expect("bound");
+        drop(nobody);
+        let local = [127, 0, 0, 1];
+        for number in 0..20_u64 {
+            queue.push(&flow(local, closed), b"lost", Some(SendToken(number)));
+            queue.flush(|unsent| panic!("{}", unsent.error));
+            queue.push(&flow(local, to), &[number as u8], Some(SendToken(100 + number)));
+            queue.flush(|unsent| panic!("{}", unsent.error));
+            let mut buffer = [0; 8];
+            peer.recv_from(&mut buffer).expect("sent");
+            assert_eq!(u64::from(buffer[0]), number);
+        }
     }
 
     #[test]
