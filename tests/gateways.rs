@@ -3,9 +3,10 @@
 
 mod harness;
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use harness::call::{self, invite};
+use harness::dns::NameServer;
 use harness::link::Link;
 use harness::subject::field;
 use harness::{Message, Phone, QUIET, Request, Setup, Subject, eventually, hang_up};
@@ -183,7 +184,7 @@ fn the_longest_prefix_is_tried_first_and_the_others_when_it_fails() {
     let ((one, any), (two, france), (three, britain)) = (socket(9), socket(10), socket(11));
     let gateways = json!([
         any,
-        { "uri": france, "prefixes": ["+33", "+590"] },
+        { "uri": france, "prefixes": ["0033", "+590"] },
         { "uri": britain, "prefixes": ["+44"] },
     ]);
     let server = patient(gateways, "4s");
@@ -258,6 +259,23 @@ fn probes_are_whole_requests_and_their_answers_are_no_strays() {
     assert_eq!(states(&server), [("up".to_owned(), None)], "any answer will do");
     let counters = &server.listing(&["status"])["counters"];
     assert_eq!(counters["refusal:stray-response"], Value::Null);
+}
+
+#[test]
+fn a_gateway_by_name_is_looked_up_for_calls_and_probes() {
+    let names = NameServer::start(&[("gw.example.net", Ipv4Addr::new(127, 0, 0, 9))]);
+    let (one, uri) = socket(9);
+    let uri = uri.replace("127.0.0.9", "gw.example.net");
+    let dns = json!({ "dns": { "servers": [names.address.to_string()] } });
+    let server = probing(&json!([uri]), "100ms").config(dns).start();
+    let mut gateway = gateway(&server, one);
+    let probe = gateway.expect_request("OPTIONS");
+    assert_eq!(probe.uri(), uri);
+    let mut alice = server.phone("alice", 20);
+    let request = dial(&server, &mut alice);
+    let arrived = refuse(&mut gateway, 486, "Busy Here");
+    assert!(arrived.uri().starts_with("sip:+33123456789@gw.example.net:"), "{}", arrived.uri());
+    assert_eq!(alice.final_to(&request).status(), 486);
 }
 
 #[test]

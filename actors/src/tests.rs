@@ -3,5 +3,6 @@
 
 mod faults;
 mod flooding;
+mod gateways;
 mod guarding;
 mod stage;

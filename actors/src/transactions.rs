@@ -101,6 +101,8 @@ pub enum Owner {
     },
     /// The probe of a gateway.
     Probe,
+    /// The BYE of a call that nobody waits for any more.
+    HangUp,
 }
 
 /// The machine of a client transaction.
@@ -260,6 +262,11 @@ impl Transactions {
     /// own under the same branch (RFC 3261 section 9.1).
     pub fn cancel_serial(serial: u64) -> u64 {
         serial ^ (1 << 63)
+    }
+
+    /// The number of the BYE that ends what the INVITE sent under `serial` began.
+    pub fn bye_serial(serial: u64) -> u64 {
+        serial ^ (1 << 62)
     }
 
     /// When the earliest timer fires.

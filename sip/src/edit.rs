@@ -7,7 +7,7 @@ mod reply;
 mod runs;
 mod via;
 
-pub use reply::{Reply, ack_failure, cancel, reply};
+pub use reply::{InDialog, Reply, ack_failure, cancel, in_dialog, reply};
 pub(crate) use runs::{put, put_field};
 
 use crate::message::index::Line;

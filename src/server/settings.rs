@@ -135,7 +135,7 @@ fn pstn(pstn: &routing::Pstn) -> Pstn {
     let numbers = regex::bytes::Regex::new(pstn.numbers.regex().as_str());
     let gateways = pstn.gateways.iter().map(|gateway| Gateway {
         uri: gateway.uri.as_str().to_owned(),
-        prefixes: gateway.prefixes.clone(),
+        prefixes: gateway.prefixes.iter().map(|prefix| international(prefix)).collect(),
         weight: gateway.weight,
     });
     Pstn {
@@ -148,6 +148,11 @@ fn pstn(pstn: &routing::Pstn) -> Pstn {
         probe: pstn.probe,
         try_next_after: pstn.try_next_after,
     }
+}
+
+/// Numbers are compared after 00 became +, so a prefix written with 00 means the same.
+fn international(prefix: &str) -> String {
+    prefix.strip_prefix("00").map_or_else(|| prefix.to_owned(), |rest| format!("+{rest}"))
 }
 
 fn never_matches() -> regex::bytes::Regex {

@@ -372,6 +372,7 @@ impl Router {
             return;
         }
         match owner {
+            Owner::HangUp => {}
             Owner::Probe => self.probe_failed(gateway.as_deref(), UNREACHABLE),
             Owner::Relay { server, branch, .. } => {
                 self.with_relay(server, |router, key, transaction, relay| {

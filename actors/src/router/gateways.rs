@@ -5,9 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::prelude::*;
+use actix::prelude::{AsyncContext, Context};
+use rempart_sip::edit::{self, InDialog};
 use rempart_sip::flow::{Flow, Transport};
-use rempart_sip::transaction::{InviteClientState, NonInviteClient, TransactionKey};
+use rempart_sip::message::{Message, OwnedMessage};
+use rempart_sip::transaction::{
+    InviteClientState, InviteServerState, NonInviteClient, TransactionKey,
+};
 use rempart_sip::uri::Uri;
 use rempart_sip::vocabulary::{Probe, probe};
 use tracing::{info, warn};
@@ -18,7 +22,7 @@ use crate::clock::now;
 use crate::gateways::order;
 use crate::relay::{Hop, Plan, Relay, Target};
 use crate::settings::Settings;
-use crate::transactions::{Client, ClientTransaction, Owner};
+use crate::transactions::{Client, ClientTransaction, Owner, Server, Transactions};
 use crate::wire::SendToken;
 
 /// Why a gateway failed: it said nothing in time.
@@ -74,6 +78,7 @@ impl Router {
         let (owner, gateway) = (client.owner, client.gateway.clone());
         self.transactions.put_client(serial, client);
         match owner {
+            Owner::HangUp => {}
             Owner::Probe => self.probe_failed(gateway.as_deref(), SILENT),
             Owner::Relay { server, branch, .. } => self.branch_silent(server, branch),
         }
@@ -93,13 +98,79 @@ impl Router {
         });
     }
 
-    /// A gateway given up rings after all: nobody waits for that any more.
-    pub(super) fn cancel_late(
+    /// A gateway given up answers after all. Whether the caller is to hear of it: of a success
+    /// while he has no answer, or another success (RFC 3261 section 16.7, step 5). What rings is
+    /// cancelled; a success that comes after he was told of a failure is ours to end.
+    pub(super) fn wants_late(
         &mut self,
         serial: u64,
         client: &mut ClientTransaction,
+        response: Message<'_>,
+        now: Instant,
+    ) -> bool {
+        match (response.status(), client.owner) {
+            (..200, Owner::Relay { .. }) => self.cancel_late(serial, client, now),
+            (200..300, Owner::Relay { server, .. }) if self.was_refused(&server) => {
+                self.hang_up(serial, client, response, now);
+            }
+            (status, _) => return status < 300,
+        }
+        false
+    }
+
+    fn was_refused(&self, server: &TransactionKey) -> bool {
+        use InviteServerState::{Accepted, Proceeding};
+        !self.transactions.get(server).is_some_and(|transaction| {
+            matches!(&transaction.machine, Server::Invite(machine)
+                if matches!(machine.state(), Proceeding | Accepted))
+        })
+    }
+
+    /// Acknowledges a success and ends its call with a BYE: it costs money, and nobody is there.
+    fn hang_up(
+        &mut self,
+        serial: u64,
+        client: &ClientTransaction,
+        response: Message<'_>,
         now: Instant,
     ) {
+        let Ok(sent) = OwnedMessage::new(client.sent.clone()) else { return };
+        let (sent, number) = (sent.view(), sent.view().cseq().map_or(1, |cseq| cseq.number));
+        let fresh = self.transactions.next_serial();
+        let via = self.own_via(&client.flow, fresh);
+        let ack = InDialog { method: "ACK", cseq: number, via: &via };
+        if edit::in_dialog(&mut self.out, &ack, sent, response) {
+            self.outbox.send(&client.flow, &self.out, None);
+        }
+        let serial = Transactions::bye_serial(serial);
+        if self.transactions.client(serial).is_some() {
+            // The success is repeated until its ACK arrives; one BYE is enough.
+            return;
+        }
+        let via = self.own_via(&client.flow, serial);
+        let bye = InDialog { method: "BYE", cseq: number.saturating_add(1), via: &via };
+        if edit::in_dialog(&mut self.out, &bye, sent, response) {
+            self.outbox.send(&client.flow, &self.out, None);
+            let machine = self.non_invite_machine(&client.flow, now);
+            let out = self.out.clone();
+            let bye = ClientTransaction::new(client.flow, machine, out, Owner::HangUp);
+            self.transactions.put_client(serial, bye);
+        }
+    }
+
+    fn own_via(&self, flow: &Flow, serial: u64) -> String {
+        let here = self.shared.advertised(flow);
+        let branch = self.shared.sealer.branch(self.shard as u8, serial, 0);
+        format!("SIP/2.0/{} {here};branch={branch}", flow.transport.token())
+    }
+
+    fn non_invite_machine(&self, flow: &Flow, now: Instant) -> Client {
+        let timing = &self.shared.settings().timing;
+        Client::NonInvite(NonInviteClient::new(flow.transport.reliable(), timing, now))
+    }
+
+    /// A gateway given up rings after all: nobody waits for that any more.
+    fn cancel_late(&mut self, serial: u64, client: &mut ClientTransaction, now: Instant) {
         if let Client::Invite(machine) = &mut client.machine
             && machine.state() == InviteClientState::Proceeding
             && machine.deadline().is_none()
@@ -216,23 +287,21 @@ impl Router {
         let serial = self.transactions.next_serial();
         self.write_probe(&uri, &flow, serial);
         self.outbox.send(&flow, &self.out, Some(SendToken(serial)));
-        let (settings, now) = (self.shared.settings(), now());
-        let machine = NonInviteClient::new(transport.reliable(), &settings.timing, now);
-        let machine = Client::NonInvite(machine);
+        let now = now();
+        let machine = self.non_invite_machine(&flow, now);
         let mut client = ClientTransaction::new(flow, machine, self.out.clone(), Owner::Probe);
         client.gateway = Some(uri);
-        client.patience = Some(now + settings.pstn.try_next_after);
+        client.patience = Some(now + self.shared.settings().pstn.try_next_after);
         self.transactions.put_client(serial, client);
     }
 
     fn write_probe(&mut self, uri: &str, flow: &Flow, serial: u64) {
         let here = self.shared.advertised(flow);
-        let branch = self.shared.sealer.branch(self.shard as u8, serial, 0);
         let message = Probe {
             uri,
             from: &format!("sip:{here}"),
             tag: &format!("{:016x}", rand::random::<u64>()),
-            via: &format!("SIP/2.0/{} {here};branch={branch}", flow.transport.token()),
+            via: &self.own_via(flow, serial),
             call_id: &format!("{:032x}", rand::random::<u128>()),
             cseq: 1,
         };

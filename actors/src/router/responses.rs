@@ -74,11 +74,8 @@ impl Router {
         if todo.ack {
             self.ack_failure(&client, response);
         }
-        if client.given_up && response.status() < 200 {
-            self.cancel_late(serial, &mut client, now);
-        }
+        let wanted = !client.given_up || self.wants_late(serial, &mut client, response, now);
         let (owner, gateway) = (client.owner, client.gateway.clone());
-        let wanted = !client.given_up || (200..300).contains(&response.status());
         if !todo.done {
             self.transactions.put_client(serial, client);
         }

@@ -69,6 +69,7 @@ impl Router {
         match owner {
             _ if !todo.timed_out => {}
             Owner::Relay { server, branch, .. } => self.branch_silent(server, branch),
+            Owner::HangUp => {}
             Owner::Probe if given_up => {}
             Owner::Probe => self.probe_failed(gateway.as_deref(), SILENT),
         }

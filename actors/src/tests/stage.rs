@@ -198,9 +198,15 @@ impl Stage {
 
     /// Lets everything happen that can, and takes what was sent.
     pub async fn answers(&mut self) -> Vec<OwnedMessage> {
+        self.sent().await.into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// The same, with where it went.
+    pub async fn sent(&mut self) -> Vec<(Flow, OwnedMessage)> {
         settle().await;
         let sent = std::mem::take(&mut *self.sent.lock());
-        sent.into_iter().map(|(_, message)| OwnedMessage::new(message).expect("SIP")).collect()
+        let read = |(flow, message)| (flow, OwnedMessage::new(message).expect("SIP"));
+        sent.into_iter().map(read).collect()
     }
 
     /// A keep-alive.
@@ -213,6 +219,11 @@ impl Stage {
     pub fn register(&mut self, flow: Flow, user: &str, more: &str) -> (Flow, Vec<u8>) {
         let uri = format!("sip:{DOMAIN}");
         (flow, self.request("REGISTER", &uri, &flow, user, more))
+    }
+
+    /// A call to this URI by a user of ours.
+    pub fn invite(&mut self, flow: Flow, user: &str, uri: &str) -> (Flow, Vec<u8>) {
+        (flow, self.request("INVITE", uri, &flow, user, ""))
     }
 
     fn request(&mut self, method: &str, uri: &str, flow: &Flow, user: &str, more: &str) -> Vec<u8> {

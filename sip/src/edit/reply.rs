@@ -5,7 +5,7 @@
 
 use super::runs::{put, put_field, put_number};
 use super::via;
-use crate::message::{HeaderName, Message, Method, Values};
+use crate::message::{HeaderName, Message, Method, NameAddr, Values};
 use std::net::SocketAddr;
 
 /// An answer to a request.
@@ -94,6 +94,44 @@ pub fn cancel(out: &mut Vec<u8>, sent_request: Message<'_>) {
 /// first (RFC 3261 section 17.1.1.3).
 pub fn ack_failure(out: &mut Vec<u8>, sent_invite: Message<'_>, response: Message<'_>) {
     companion(out, sent_invite, "ACK", response);
+}
+
+/// A request of ours within the dialog that a 2xx to an INVITE of ours made.
+#[derive(Clone, Copy, Debug)]
+pub struct InDialog<'a> {
+    /// ACK or BYE.
+    pub method: &'a str,
+    /// CSeq number: the INVITE's for an ACK, a higher one for all else.
+    pub cseq: u32,
+    /// Our Via value.
+    pub via: &'a str,
+}
+
+/// Writes it into `out`, which is cleared first (RFC 3261 section 12.2.1.1): to the Contact of the
+/// response, by the way that it recorded beyond us. `false` where it names no Contact.
+pub fn in_dialog(
+    out: &mut Vec<u8>,
+    request: &InDialog<'_>,
+    sent_invite: Message<'_>,
+    response: Message<'_>,
+) -> bool {
+    let contact = response.values(HeaderName::Contact).next().and_then(NameAddr::parse);
+    let Some(contact) = contact else { return false };
+    out.clear();
+    put(out, &[request.method.as_bytes(), b" ", contact.uri, b" SIP/2.0\r\n"]);
+    put_field(out, "Via", request.via.as_bytes());
+    put_field(out, "Max-Forwards", b"70");
+    let recorded: Vec<&[u8]> = response.values(HeaderName::RecordRoute).collect();
+    let ours_and_before = sent_invite.values(HeaderName::RecordRoute).count();
+    let beyond = recorded.len().saturating_sub(ours_and_before);
+    recorded.iter().take(beyond).rev().for_each(|route| put_field(out, "Route", route));
+    copy(out, sent_invite, HeaderName::From);
+    copy(out, response, HeaderName::To);
+    copy(out, sent_invite, HeaderName::CallId);
+    let cseq = format!("{} {}", request.cseq, request.method);
+    put_field(out, "CSeq", cseq.as_bytes());
+    out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+    true
 }
 
 /// A request of the same transaction: same URI, top Via, Route, From, Call-ID and CSeq number.

@@ -197,3 +197,23 @@ fn cancel_and_ack_share_the_transaction_of_the_invite() {
     assert!(text.contains("\r\nTo: <sip:b@h>;tag=2\r\n") && text.contains("\r\nCSeq: 7 ACK\r\n"));
     assert_eq!(message(&text).view().vias().count(), 1);
 }
+
+#[test]
+fn request_in_a_dialog_goes_to_the_contact_by_what_was_recorded_beyond_us() {
+    let invite = message(&INVITE.replace("Subject:", "Record-Route: <sip:us;lr>\r\nSubject:"));
+    let ok = "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP us;branch=z9hG4bKus\r\n\
+        Record-Route: <sip:far;lr>, <sip:near;lr>, <sip:us;lr>, <sip:old;lr>\r\n\
+        From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=2\r\nCall-ID: x\r\nCSeq: 7 INVITE\r\n\
+        Contact: <sip:b@10.0.0.9:5062>;q=1\r\nContent-Length: 0\r\n\r\n";
+    let mut out = Vec::new();
+    let bye = InDialog { method: "BYE", cseq: 8, via: "SIP/2.0/UDP us;branch=z9hG4bKbye" };
+    assert!(in_dialog(&mut out, &bye, invite.view(), message(ok).view()));
+    let text = String::from_utf8(out.clone()).expect("a good test message");
+    assert!(text.starts_with("BYE sip:b@10.0.0.9:5062 SIP/2.0\r\nVia: SIP/2.0/UDP us;branch"));
+    assert!(text.contains("\r\nTo: <sip:b@h>;tag=2\r\n") && text.contains("\r\nCSeq: 8 BYE\r\n"));
+    let owned = message(&text);
+    let routes: Vec<&[u8]> = owned.view().values(HeaderName::Route).collect();
+    assert_eq!(routes, [&b"<sip:near;lr>"[..], b"<sip:far;lr>"]);
+    let nowhere = message(&ok.replace("Contact:", "Subject:"));
+    assert!(!in_dialog(&mut out, &bye, invite.view(), nowhere.view()));
+}
