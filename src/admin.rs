@@ -1,6 +1,7 @@
 //! What an operator can ask for, as the lines that travel over the control socket, and who does
 //! it: [`Office`] changes the store, whether or not a server runs; [`Live`] is the running server.
 
+mod explain;
 mod import;
 mod location;
 mod office;
@@ -9,18 +10,21 @@ mod row;
 use std::fmt;
 use std::net::IpAddr;
 
+use rempart_actors::decisions::{Asked, Told};
 use rempart_sip::digest::Ha1;
 use rempart_sip::flow::SourceKey;
 use rempart_sip::uri::Aor;
 use rempart_storage::{Ban, StoreError};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::explain::running;
+pub use self::explain::{About, DecisionRow, MemoryRow, RuleRow, StandingRow};
 pub(crate) use self::location::removed;
 pub(crate) use self::office::lifted;
 pub use self::office::{Change, Done, Emit, Office, network};
 pub use self::row::{
-    BanRow, BindingRow, GatewayRow, Kind, Origin, RefusedRow, StatusRow, SubscriberRow, TrustedRow,
-    source_text,
+    BanRow, BindingRow, DecisionsRow, GatewayRow, Kind, Origin, RefusedRow, StatusRow,
+    SubscriberRow, TrustedRow, source_text,
 };
 use crate::config::routing::Network;
 use crate::config::trusted::{Protocol, TrustedEntry};
@@ -74,6 +78,11 @@ pub enum AdminRequest {
     LocationShow(Who),
     /// Removes the bindings of a user.
     LocationRemove(Who),
+    /// Why recent requests were refused or allowed.
+    Explain {
+        /// A Call-ID, an address or a user.
+        about: String,
+    },
     /// How the server is.
     Status,
     /// Reads the config again.
@@ -193,6 +202,12 @@ pub enum AdminReply {
     Ban(BanRow),
     /// A binding.
     Binding(BindingRow),
+    /// A ban or suspension of the one asked about, explained.
+    Standing(Box<StandingRow>),
+    /// A recent decision.
+    Decision(Box<DecisionRow>),
+    /// How far back decisions are remembered.
+    Memory(MemoryRow),
     /// A refused line of an import.
     Refused(RefusedRow),
     /// How the server is.
@@ -240,6 +255,8 @@ pub trait Live: 'static {
     async fn trusted_changed(&self) -> Result<(), AdminError>;
     /// Every ban and suspension in force.
     async fn bans(&self) -> Result<Vec<BanRow>, AdminError>;
+    /// What is remembered about what is asked.
+    async fn explain(&self, asked: &Asked) -> Result<Told, AdminError>;
     /// Puts a ban, which the store already has, into force.
     async fn ban(&self, ban: &Ban) -> Result<(), AdminError>;
     /// Lifts all layers at once; returns how many bans and suspensions there were.

@@ -4,6 +4,7 @@
 mod ban;
 mod check;
 mod desk;
+mod explain;
 mod init;
 mod listing;
 mod location;
@@ -56,6 +57,8 @@ enum Command {
     /// Where users are registered
     #[command(subcommand)]
     Location(location::Command),
+    /// Why recent requests were refused or allowed, and what undoes it
+    Explain(explain::Explain),
     /// How the running server is
     Status(status::Status),
     /// Make the running server read its config again; a bad one changes nothing
@@ -146,6 +149,7 @@ fn carry_out(arguments: &Arguments) -> Result<(), Failure> {
         Command::Ban(command) => command.carry_out(config),
         Command::Unban(unban) => unban.carry_out(config),
         Command::Location(command) => command.carry_out(config),
+        Command::Explain(explain) => explain.show(config),
         Command::Status(status) => status.show(&config),
         Command::Reload => status::reload(&config),
     }

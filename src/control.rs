@@ -23,7 +23,8 @@ use tracing::{debug, warn};
 pub use self::client::Client;
 pub use self::socket::{Listener, SocketError};
 use crate::admin::{
-    AdminError, AdminReply, AdminRequest, Change, Done, Live, Office, lifted, removed,
+    About, AdminError, AdminReply, AdminRequest, Change, Done, Live, Office, lifted, removed,
+    running,
 };
 
 /// Longest line either side reads, in bytes: a batch of an import is the longest there is.
@@ -109,6 +110,7 @@ async fn answer<L: Live>(
             let count = rows.len() as u64;
             (rows.into_iter().map(AdminReply::Ban).collect(), Done::new("", count))
         }),
+        AdminRequest::Explain { about } => explained(about, office, live).await,
         AdminRequest::LocationShow(who) => located(&who.user, office, live).await,
         AdminRequest::LocationRemove(who) => {
             forget(&who.user, office, live).await.map(|done| (Vec::new(), done))
@@ -142,6 +144,25 @@ async fn answer<L: Live>(
             Ok(Ok(done))
         }
     }
+}
+
+async fn explained<L: Live>(
+    about: &str,
+    office: &Office,
+    live: &L,
+) -> Result<(Vec<AdminReply>, Done), AdminError> {
+    let about = About::read(about, office);
+    let (bans, told) = (live.bans().await?, live.explain(&about.asked()).await?);
+    let mut rows = match &about.user {
+        Some((_, Some(aor))) => live.locations(aor).await?,
+        _ => Vec::new(),
+    }
+    .into_iter()
+    .map(AdminReply::Binding)
+    .collect::<Vec<_>>();
+    rows.extend(running(&about, office.config.guard.mode, bans, &told));
+    let done = Done::new("", rows.len() as u64);
+    Ok((rows, done))
 }
 
 async fn located<L: Live>(

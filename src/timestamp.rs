@@ -18,6 +18,12 @@ pub fn rfc3339(unix: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Unix milliseconds as `2025-11-24T14:05:00.123Z`.
+pub fn rfc3339_ms(unix_ms: u64) -> String {
+    let whole = rfc3339(unix_ms / 1_000);
+    format!("{}.{:03}Z", whole.trim_end_matches('Z'), unix_ms % 1_000)
+}
+
 /// The present as `2025-11-24T14:05:00.123456Z`.
 pub fn now_rfc3339() -> String {
     let now = since_epoch();
@@ -54,6 +60,11 @@ mod tests {
         ] {
             assert_eq!(rfc3339(unix), text);
         }
+    }
+
+    #[test]
+    fn milliseconds_are_written_with_three_digits() {
+        assert_eq!(rfc3339_ms(951_782_399_007), "2000-02-28T23:59:59.007Z");
     }
 
     #[test]

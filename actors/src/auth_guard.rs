@@ -51,7 +51,10 @@ pub enum Judgement {
     /// The password is right.
     Right,
     /// It is wrong, and counted.
-    Wrong,
+    Wrong {
+        /// Failures of the key in a row, this one among them.
+        failures: u32,
+    },
     /// The key is suspended: nothing was evaluated (R56).
     Suspended,
 }
@@ -83,7 +86,7 @@ impl AuthGuard {
         if self.tally.fail(now()) {
             self.suspend(attempt.source);
         }
-        Judgement::Wrong
+        Judgement::Wrong { failures: self.tally.failures() }
     }
 
     fn suspend(&mut self, source: SourceKey) {

@@ -1,5 +1,6 @@
 //! The banned sources of one shard, in a bounded map outside any actor that could be evicted.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ pub const BANS_MAX: usize = 65_536;
 struct Entry {
     until: Instant,
     row: Ban,
+    dropped: Cell<u64>,
 }
 
 /// Which sources are banned, and why.
@@ -30,6 +32,18 @@ impl Bans {
         !self.entries.is_empty() && self.entries.get(&source).is_some_and(|entry| now < entry.until)
     }
 
+    /// Counts a message that was dropped under the ban of its source.
+    pub fn count_dropped(&self, source: SourceKey) {
+        if let Some(entry) = self.entries.get(&source) {
+            entry.dropped.set(entry.dropped.get() + 1);
+        }
+    }
+
+    /// Messages dropped so far under the ban of this source.
+    pub fn dropped(&self, source: SourceKey) -> u64 {
+        self.entries.get(&source).map_or(0, |entry| entry.dropped.get())
+    }
+
     /// Bans `source`; a longer ban that stands already stays. Full: the ban that ends first goes.
     pub fn insert(&mut self, source: SourceKey, row: Ban, now: Instant, now_unix: u64) {
         let until = now + Duration::from_secs(row.until.saturating_sub(now_unix));
@@ -39,7 +53,7 @@ impl Bans {
         if self.entries.len() >= BANS_MAX {
             self.make_room(now);
         }
-        self.entries.insert(source, Entry { until, row });
+        self.entries.insert(source, Entry { until, row, dropped: Cell::new(0) });
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -105,6 +119,8 @@ mod tests {
         let source = SourceKey::of([192, 0, 2, 7].into());
         bans.insert(source, ban(source, 300), now, 1000);
         bans.insert(source, ban(source, 10), now, 1000);
+        bans.count_dropped(source);
+        assert_eq!(bans.dropped(source), 1);
         assert!(bans.is_banned(source, now + Duration::from_secs(299)));
         assert!(!bans.is_banned(source, now + Duration::from_secs(300)));
         assert_eq!(bans.sweep(now + Duration::from_secs(300)), 0);

@@ -41,9 +41,11 @@ pub struct Door {
 impl Door {
     /// Whether everything from this flow is dropped unread.
     pub fn is_banned(&self, flow: &Flow) -> bool {
-        let banned = self.bans.borrow().is_banned(flow.source(), clock::now())
-            && !self.shared.is_exempt(flow);
+        let bans = self.bans.borrow();
+        let source = flow.source();
+        let banned = bans.is_banned(source, clock::now()) && !self.shared.is_exempt(flow);
         if banned {
+            bans.count_dropped(source);
             self.shared.counters.refused("banned");
         }
         banned

@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 
 use crate::bans::{Bans, source_of};
 use crate::clock::{now, now_unix};
+use crate::decisions::{Asked, Memory, Told};
 use crate::door::{Door, Pool, shard_of};
-use crate::gate::{BanSource, Gate, ListBans, UnbanSource};
+use crate::gate::{BanSource, CountDecisions, Explain, Gate, ListBans, UnbanSource};
 use crate::gateways::GatewayState;
 use crate::router::{ForgetFailures, Router};
 use crate::scribe::Record;
@@ -108,6 +109,25 @@ impl Edge {
         let mut all = Vec::new();
         for shard in &self.shards {
             all.extend(shard.gate.send(ListBans).await.unwrap_or_default());
+        }
+        all
+    }
+
+    /// What the shards remember about what is asked.
+    pub async fn explain(&self, asked: &Asked) -> Told {
+        let mut told = Told::default();
+        for shard in &self.shards {
+            told.join(shard.gate.send(Explain(asked.clone())).await.unwrap_or_default());
+        }
+        told
+    }
+
+    /// Decisions remembered: on those we know, and on strangers.
+    pub async fn decisions(&self) -> (usize, usize) {
+        let mut all = (0, 0);
+        for shard in &self.shards {
+            let (known, strangers) = shard.gate.send(CountDecisions).await.unwrap_or_default();
+            all = (all.0 + known, all.1 + strangers);
         }
         all
     }
@@ -218,11 +238,14 @@ async fn start_shard(arbiter: &Arbiter, shard: usize, plug: Plug) -> Option<Shar
 pub(crate) fn door(shard: usize, plug: Plug) -> Door {
     let Plug { shared, wire, in_flight, bans } = plug;
     let (pool, shards) = (Pool::default(), shared.shards());
-    let router = Router::new(shared.clone(), shard, wire.outbox(shard), pool.clone()).start();
+    let (outbox, decisions) = (wire.outbox(shard), Memory::default());
+    let router = Router::new(shared.clone(), shard, outbox, pool.clone(), decisions.clone());
+    let router = router.start();
     let own = bans.iter().filter(|ban| shard_of(source_of(&ban.source), shards) == shard);
     let mut standing = Bans::default();
     own.for_each(|ban| standing.insert(source_of(&ban.source), ban.clone(), now(), now_unix()));
     let bans = Rc::new(RefCell::new(standing));
-    let gate = Gate::new(shared.clone(), bans.clone(), pool.clone(), router.clone()).start();
+    let (passed, lent) = (router.clone(), pool.clone());
+    let gate = Gate::new(shared.clone(), bans.clone(), decisions, lent, passed).start();
     Door { bans, gate, router, pool, in_flight, shared, shards }
 }

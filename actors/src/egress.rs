@@ -14,17 +14,26 @@ use crate::settings::Settings;
 ///
 /// [`Refusal::EgressDenied`].
 pub fn check(settings: &Settings, to: SocketAddr) -> Result<(), Refusal> {
+    denial(settings, to).map_or(Ok(()), |_| Err(Refusal::EgressDenied))
+}
+
+/// Why nothing is sent there, in words for the operator.
+pub fn denied(settings: &Settings, to: SocketAddr) -> &'static str {
+    denial(settings, to).unwrap_or("allowed")
+}
+
+fn denial(settings: &Settings, to: SocketAddr) -> Option<&'static str> {
     let ip = canonical_ip(to.ip());
     let rule = &settings.egress;
     let within = |nets: &[ipnet::IpNet]| nets.iter().any(|net| net.contains(&ip));
-    let allowed = match () {
-        () if is_own_listener(settings, ip, to.port()) => false,
-        () if within(&rule.deny) => false,
-        () if within(&rule.allow) => true,
-        () if is_public(ip) => true,
-        () => within(&rule.attached) && !never(ip),
-    };
-    allowed.then_some(()).ok_or(Refusal::EgressDenied)
+    match () {
+        () if is_own_listener(settings, ip, to.port()) => Some("a listener of this server"),
+        () if within(&rule.deny) => Some("in egress.deny"),
+        () if within(&rule.allow) || is_public(ip) => None,
+        () if never(ip) => Some("no address of one host"),
+        () if within(&rule.attached) => None,
+        () => Some("private and not in egress.allow"),
+    }
 }
 
 /// Whether the registered contact must be reached by the flow that registered it: it is what the

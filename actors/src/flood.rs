@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use actix::prelude::*;
-use rempart_sip::flow::{Flow, SourceKey, Transport};
+use rempart_sip::flow::{Flow, SourceKey};
 
 use crate::clock::now;
 use crate::directory::Retire;
@@ -35,16 +35,8 @@ pub struct Flood {
 /// What crossed the limit: told in the alert.
 #[derive(Clone, Copy, Debug)]
 pub struct Offence {
-    /// The transport that carried it.
-    pub transport: Transport,
-    /// The port it came from.
-    pub port: u16,
-}
-
-impl Offence {
-    fn by(flow: &Flow) -> Self {
-        Self { transport: flow.transport, port: flow.remote.port() }
-    }
+    /// The flow it came by.
+    pub flow: Flow,
 }
 
 impl Flood {
@@ -87,7 +79,7 @@ impl Handler<Metered> for Flood {
             Verdict::Pass => true,
             Verdict::Drop => false,
             Verdict::Ban => {
-                self.untold = Some(Offence::by(flow));
+                self.untold = Some(Offence { flow: *flow });
                 false
             }
         });

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use rempart_sip::flow::SourceKey;
+use rempart_sip::refusal::Refusal;
 use rempart_storage::{Ban, Evidence};
 use tracing::{debug, warn};
 
 use crate::bans::{Bans, network};
 use crate::clock::{now, now_unix};
+use crate::decisions::{Asked, Memory, Outcome, Seen, Told, Verdict, Who};
 use crate::directory::Directory;
 use crate::door::{Pool, recycle};
 use crate::flood::{Flood, Metered, Offence};
@@ -56,6 +58,16 @@ pub struct BanSource(pub Ban);
 #[rtype(result = "bool")]
 pub struct UnbanSource(pub SourceKey);
 
+/// Asks what the shard remembers.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Told")]
+pub struct Explain(pub Asked);
+
+/// Asks how many decisions the shard remembers: on those we know, and on strangers.
+#[derive(Debug, Message)]
+#[rtype(result = "(usize, usize)")]
+pub struct CountDecisions;
+
 /// Asks for the bans that stand.
 #[derive(Message)]
 #[rtype(result = "Vec<Ban>")]
@@ -65,6 +77,7 @@ pub struct ListBans;
 pub struct Gate {
     shared: Arc<Shared>,
     bans: Rc<RefCell<Bans>>,
+    decisions: Memory,
     pool: Pool,
     sources: Sources,
     floods: Directory<SourceKey, Flood>,
@@ -72,17 +85,18 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate that hands what passes to `router`.
+    /// A gate that hands what passes to `router`, with the shard's bans and memory.
     pub fn new(
         shared: Arc<Shared>,
         bans: Rc<RefCell<Bans>>,
+        decisions: Memory,
         pool: Pool,
         router: Addr<Router>,
     ) -> Self {
         let sources = shared.settings().limits.sources / shared.shards();
         let sources = Sources::new(sources, now());
         let floods = Directory::new(FLOOD_ACTORS_MAX);
-        Self { shared, bans, pool, sources, floods, router }
+        Self { shared, bans, decisions, pool, sources, floods, router }
     }
 
     /// Keeps what may go on at once; what a flood actor has to count goes to that actor, in one
@@ -92,13 +106,16 @@ impl Gate {
         let mut metered: Vec<(SourceKey, Batch)> = Vec::new();
         batch.retain(|flow, message| {
             let source = flow.source();
-            if self.bans.borrow().is_banned(source, now) {
+            let bans = self.bans.borrow();
+            if bans.is_banned(source, now) {
                 let passes = self.shared.is_exempt(flow);
                 if !passes {
+                    bans.count_dropped(source);
                     self.shared.counters.refused("banned");
                 }
                 return passes;
             }
+            drop(bans);
             let Some(rule) = rule else { return true };
             is_response(message)
                 || self.shared.is_exempt(flow)
@@ -144,6 +161,22 @@ impl Gate {
         }
     }
 
+    /// Remembers the message that crossed the limit; nothing was read of it.
+    fn tell_banned(&self, offence: &Offence, rule: &FloodRule) {
+        let (requests, window) = (rule.requests, rule.window);
+        let mut decisions = self.decisions.borrow_mut();
+        decisions.start();
+        decisions.rule(
+            "flood",
+            format_args!("{} requests in {window:?}, limit {requests}", u64::from(requests) + 1),
+        );
+        decisions.rule("ban", format_args!("for {:?}", rule.ban));
+        let now_ms = self.shared.clock.unix_ms(now());
+        let outcome =
+            Outcome { verdict: Verdict::Banned, reason: Refusal::Flooding.id(), status: 0 };
+        decisions.note(Who::Stranger, &Seen::unread(offence.flow), outcome, now_ms);
+    }
+
     fn ban(&mut self, ban: Ban, now_unix: u64) {
         let source = crate::bans::source_of(&ban.source);
         self.bans.borrow_mut().insert(source, ban, now(), now_unix);
@@ -186,7 +219,7 @@ impl Handler<Banned> for Gate {
     fn handle(&mut self, Banned { source, offence }: Banned, _: &mut Self::Context) {
         let Some(rule) = self.shared.settings().flood else { return };
         let (since, ip) = (now_unix(), source.address());
-        let evidence = match offence.transport.reliable() {
+        let evidence = match offence.flow.transport.reliable() {
             true => Evidence::Proven,
             false => Evidence::Unproven,
         };
@@ -199,6 +232,7 @@ impl Handler<Banned> for Gate {
             level: 0,
         };
         alert(ip, &offence, &rule);
+        self.tell_banned(&offence, &rule);
         self.shared.write(Record::Ban(ban.clone()));
         self.ban(ban, since);
     }
@@ -207,7 +241,8 @@ impl Handler<Banned> for Gate {
 /// The alert of R24: one line per ban, the address a field of its own.
 fn alert(source: IpAddr, offence: &Offence, rule: &FloodRule) {
     warn!(
-        event = "flood.ban", %source, port = offence.port, transport = %offence.transport,
+        event = "flood.ban", %source, port = offence.flow.remote.port(),
+        transport = %offence.flow.transport,
         requests = rule.requests, ban_secs = rule.ban.as_secs(), alert = true, "source banned"
     );
 }
@@ -237,6 +272,26 @@ impl Handler<ListBans> for Gate {
 
     fn handle(&mut self, _: ListBans, _: &mut Self::Context) -> Vec<Ban> {
         self.bans.borrow().rows(now())
+    }
+}
+
+impl Handler<Explain> for Gate {
+    type Result = MessageResult<Explain>;
+
+    fn handle(&mut self, Explain(asked): Explain, _: &mut Self::Context) -> Self::Result {
+        let settings = self.shared.settings();
+        let mut told = self.decisions.borrow().told(&asked, &settings.names);
+        let source = asked.source;
+        told.dropped = source.map_or(0, |source| self.bans.borrow().dropped(source));
+        MessageResult(told)
+    }
+}
+
+impl Handler<CountDecisions> for Gate {
+    type Result = MessageResult<CountDecisions>;
+
+    fn handle(&mut self, _: CountDecisions, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.decisions.borrow().counts())
     }
 }
 

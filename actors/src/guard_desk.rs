@@ -40,7 +40,7 @@ impl GuardDesk {
         if guarded {
             self.start_guard(&attempt);
         }
-        Some(Judgement::Wrong)
+        Some(Judgement::Wrong { failures: 1 })
     }
 
     fn start_guard(&mut self, attempt: &Attempt) {

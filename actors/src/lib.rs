@@ -31,6 +31,7 @@ pub mod auth_guard;
 pub mod bans;
 pub mod clock;
 pub mod counters;
+pub mod decisions;
 pub mod directory;
 pub mod door;
 mod edge;

@@ -1,10 +1,13 @@
 //! Who may reach whom (R8, R15 to R18), as one pure table.
 
+use std::fmt;
+
 use rempart_sip::flow::Flow;
 use rempart_sip::refusal::Refusal;
 use rempart_sip::uri::Aor;
 use rempart_storage::{Reach, TrustedAddress};
 
+use crate::decisions::Who;
 use crate::trusted;
 
 /// Who asks.
@@ -21,6 +24,27 @@ pub enum Caller {
         /// From is one of our domains.
         local_from: bool,
     },
+}
+
+impl Caller {
+    /// The ring that remembers what he does.
+    pub(crate) fn who(&self) -> Who {
+        match self {
+            Self::Foreign => Who::Stranger,
+            Self::Local(_) | Self::Trusted { .. } => Who::Known,
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(aor) => write!(f, "local caller {aor}"),
+            Self::Foreign => f.write_str("foreign caller"),
+            Self::Trusted { local_from: true, .. } => f.write_str("trusted caller, local From"),
+            Self::Trusted { local_from: false, .. } => f.write_str("trusted caller, foreign From"),
+        }
+    }
 }
 
 /// Whom he asks for.

@@ -2,6 +2,7 @@
 //! (RFC 3261 section 16.7).
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +20,16 @@ pub enum Hop {
     Address(Transport, SocketAddr),
     /// By a name that must be looked up first.
     Name(Transport, String, u16),
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flow(flow) => write!(f, "{}:{}", flow.transport, flow.remote),
+            Self::Address(transport, to) => write!(f, "{transport}:{to}"),
+            Self::Name(transport, name, port) => write!(f, "{transport}:{name}:{port}"),
+        }
+    }
 }
 
 /// One target of a request (RFC 3261 section 16.5).

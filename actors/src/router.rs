@@ -12,6 +12,7 @@ mod intake;
 mod locate;
 mod registration;
 mod responses;
+mod telling;
 mod timers;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +30,7 @@ use tracing::error;
 
 use crate::auth_guard::{Attempt, GuardKey, Judgement};
 use crate::clock::{now, now_unix};
+use crate::decisions::Memory;
 use crate::directory::Directory;
 use crate::door::{Pool, recycle};
 use crate::guard_desk::GuardDesk;
@@ -132,6 +134,7 @@ pub struct Router {
     shard: usize,
     outbox: Box<dyn Outbox>,
     pool: Pool,
+    decisions: Memory,
     transactions: Transactions,
     desk: GuardDesk,
     nonces: NonceUses,
@@ -155,8 +158,14 @@ struct Arrival<'a> {
 }
 
 impl Router {
-    /// The router of `shard`, sending through `outbox`.
-    pub fn new(shared: Arc<Shared>, shard: usize, outbox: Box<dyn Outbox>, pool: Pool) -> Self {
+    /// The router of `shard`, sending through `outbox`, with the shard's memory.
+    pub fn new(
+        shared: Arc<Shared>,
+        shard: usize,
+        outbox: Box<dyn Outbox>,
+        pool: Pool,
+        decisions: Memory,
+    ) -> Self {
         let transactions = shared.settings().limits.transactions / shared.shards();
         Self {
             desk: GuardDesk::new(shared.clone()),
@@ -165,6 +174,7 @@ impl Router {
             shard,
             outbox,
             pool,
+            decisions,
             nonces: NonceUses::default(),
             subscribers: Directory::new(SUBSCRIBERS_MAX),
             registered: Vec::new(),

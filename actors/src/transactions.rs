@@ -13,6 +13,7 @@ use rempart_sip::transaction::{
     InviteClient, InviteServer, NonInviteClient, NonInviteServer, Todo, TransactionKey,
 };
 
+use crate::decisions::Note;
 use crate::relay::Relay;
 
 /// How long an answer without a machine is kept for retransmissions: 64 times T1's default.
@@ -63,6 +64,8 @@ pub struct ServerTransaction {
     pub response: Vec<u8>,
     /// What it waits for.
     pub stage: Stage,
+    /// What is remembered of it, until its outcome is.
+    pub note: Option<Note>,
     decided_by: Instant,
     armed: Option<Instant>,
 }
@@ -195,6 +198,7 @@ impl Transactions {
             request: Some(Box::new(request)),
             response: Vec::new(),
             stage: Stage::Arrived,
+            note: None,
             decided_by: now + DECIDED_WITHIN,
             armed: None,
         })

@@ -1,6 +1,7 @@
 //! The address table (R19): sources that may call without credentials, never REGISTER (R20).
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -61,6 +62,24 @@ fn fits(entry: &TrustedAddress, flow: &Flow) -> bool {
 /// Whether the entry's transport proves its address (guard.md section 7).
 pub fn is_proven(flow: &Flow) -> bool {
     flow.transport.reliable()
+}
+
+/// Where an entry may send, as text.
+pub struct Reaches<'a>(pub &'a [Reach]);
+
+impl fmt::Display for Reaches<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, reach) in self.0.iter().enumerate() {
+            let name = match reach {
+                Reach::Local => "local",
+                Reach::Pstn => "pstn",
+                Reach::Foreign => "foreign",
+            };
+            f.write_str(if number == 0 { "" } else { "," })?;
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether the entry may reach `what` over `flow`.

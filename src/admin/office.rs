@@ -86,6 +86,7 @@ impl Office {
             (AdminRequest::LocationRemove(who), Some(folder)) => {
                 location::remove(folder, &self.aor(&who.user)?)
             }
+            (AdminRequest::Explain { about }, _) => self.explain(about, emit),
             _ => self.execute(request, emit).map(|(done, _)| done),
         }
     }
@@ -118,6 +119,7 @@ impl Office {
             AdminRequest::Unban(lift) => unchanged(self.unban(lift)),
             AdminRequest::LocationShow(_)
             | AdminRequest::LocationRemove(_)
+            | AdminRequest::Explain { .. }
             | AdminRequest::Status
             | AdminRequest::Reload => {
                 Err(AdminError("only a running server can do that; start it".to_owned()))
@@ -250,7 +252,7 @@ impl Office {
         Ok(Done::listed(count))
     }
 
-    fn bans(&self, emit: Emit) -> Result<Done, AdminError> {
+    pub(super) fn bans(&self, emit: Emit) -> Result<Done, AdminError> {
         let (mut count, now) = (0, now_unix());
         let mut show = |row: BanRow| {
             count += 1;

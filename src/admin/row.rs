@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
+use rempart_sip::refusal::Refusal;
 use rempart_sip::registrar::Binding;
 use rempart_sip::uri::Aor;
 use rempart_storage::{Ban, Evidence, Subscriber, Suspension};
@@ -79,8 +80,10 @@ pub struct BanRow {
     pub address: Option<String>,
     /// The user; null: every user.
     pub user: Option<String>,
-    /// Why.
+    /// Why, in words; of a ban by hand the operator's.
     pub reason: String,
+    /// The identifier that `rempart explain`, logs and metrics know it by.
+    pub rule: String,
     /// On what evidence.
     pub evidence: Evidence,
     /// Since when.
@@ -96,6 +99,7 @@ impl From<&Ban> for BanRow {
             address: Some(source_text(&ban.source)),
             user: None,
             reason: ban.reason.clone(),
+            rule: rule_of(ban).to_owned(),
             evidence: ban.evidence,
             since: rfc3339(ban.since),
             until: rfc3339(ban.until),
@@ -111,10 +115,18 @@ impl From<&Suspension> for BanRow {
             address: suspension.source.as_ref().map(source_text),
             user: Some(suspension.user.clone()),
             reason: suspension.reason.clone(),
+            rule: Refusal::TryLater.id().to_owned(),
             evidence: Evidence::Proven,
             since: rfc3339(suspension.since),
             until: rfc3339(suspension.until),
         }
+    }
+}
+
+fn rule_of(ban: &Ban) -> &'static str {
+    match ban.evidence {
+        Evidence::Manual => "banned-by-hand",
+        Evidence::Unproven | Evidence::Proven => Refusal::Flooding.id(),
     }
 }
 
@@ -200,6 +212,12 @@ pub struct StatusRow {
     /// The gateways to the telephone network.
     #[serde(default)]
     pub gateways: Vec<GatewayRow>,
+    /// Messages refused or dropped since the start.
+    pub refused: u64,
+    /// The same by the identifier of the reason, as `rempart explain` knows it.
+    pub refusals: BTreeMap<String, u64>,
+    /// Decisions remembered for `rempart explain`.
+    pub decisions: DecisionsRow,
     /// Everything counted since the start, by name.
     pub counters: BTreeMap<String, u64>,
 }
@@ -215,6 +233,15 @@ pub struct GatewayRow {
     pub since: String,
     /// Why it failed last, or null.
     pub reason: Option<String>,
+}
+
+/// How many decisions are remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionsRow {
+    /// On known users and peers.
+    pub known: u64,
+    /// On strangers.
+    pub strangers: u64,
 }
 
 #[cfg(test)]
@@ -246,7 +273,7 @@ mod tests {
             serde_json::to_value(BanRow::from(&ban)).expect("JSON"),
             serde_json::json!({
                 "kind": "ban", "address": "192.0.2.1", "user": null, "reason": "flood",
-                "evidence": "unproven", "since": "1970-01-01T00:00:00Z",
+                "rule": "flooding", "evidence": "unproven", "since": "1970-01-01T00:00:00Z",
                 "until": "1970-01-01T00:05:00Z",
             })
         );

@@ -104,7 +104,8 @@ impl Unban {
     }
 }
 
-const COLUMNS: [&str; 7] = ["kind", "address", "user", "reason", "evidence", "since", "until"];
+const COLUMNS: [&str; 8] =
+    ["kind", "address", "user", "rule", "reason", "evidence", "since", "until"];
 
 fn list(desk: &mut Desk, json: bool) -> Result<(), Failure> {
     let mut listing = Listing::new(json, &COLUMNS, "nobody is banned or suspended");
@@ -121,6 +122,7 @@ fn list(desk: &mut Desk, json: bool) -> Result<(), Failure> {
                 if row.kind == Kind::Ban { "ban" } else { "suspension" },
                 row.address.as_deref().unwrap_or("any"),
                 row.user.as_deref().unwrap_or("any"),
+                &row.rule,
                 &row.reason,
                 evidence,
                 &row.since,

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use super::listing::{Listing, say};
-use crate::admin::{AdminReply, AdminRequest, StatusRow};
+use crate::admin::{AdminReply, AdminRequest, DecisionsRow, StatusRow};
 use crate::config::{Config, period};
 use crate::control::Client;
 
@@ -70,6 +70,11 @@ fn gateways(status: &StatusRow) -> Result<(), Failure> {
     Ok(listing.end()?)
 }
 
+fn remembered(decisions: &DecisionsRow) -> String {
+    let DecisionsRow { known, strangers } = decisions;
+    format!("{known} on known users and peers, {strangers} on strangers; see rempart explain")
+}
+
 fn lines(status: &StatusRow) -> Vec<(String, String)> {
     let uptime = period::text(Duration::from_secs(status.uptime_secs));
     let mut lines: Vec<(String, String)> = [
@@ -90,7 +95,12 @@ fn lines(status: &StatusRow) -> Vec<(String, String)> {
         let says = row.warning().unwrap_or_else(|| format!("good until {until}"));
         ("certificate".to_owned(), format!("{key}: {says}"))
     }));
-    let counters = status.counters.iter().filter(|(_, count)| **count > 0);
+    lines.push(("decisions".to_owned(), remembered(&status.decisions)));
+    lines.push(("refused".to_owned(), status.refused.to_string()));
+    let refusals = status.refusals.iter();
+    lines.extend(refusals.map(|(id, count)| (format!("  {id} "), count.to_string())));
+    let counters = status.counters.iter();
+    let counters = counters.filter(|(name, count)| **count > 0 && !name.starts_with("refusal:"));
     lines.extend(counters.map(|(name, count)| (format!("{name} "), count.to_string())));
     lines
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt;
 
+use rempart_actors::decisions::{Asked, Told};
 use rempart_sip::uri::Aor;
 use rempart_storage::{Ban, MemoryStore};
 
@@ -31,6 +32,9 @@ impl Live for StandIn {
     }
     async fn bans(&self) -> Result<Vec<BanRow>, AdminError> {
         Ok(Vec::new())
+    }
+    async fn explain(&self, asked: &Asked) -> Result<Told, AdminError> {
+        self.hear(format!("{asked:?}")).map(|()| Told::default())
     }
     async fn ban(&self, ban: &Ban) -> Result<(), AdminError> {
         self.hear(ban.source)

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use rempart_actors::Edge;
+use rempart_actors::decisions::{Asked, Told};
 use rempart_actors::gateways::GatewayState;
 use rempart_sip::uri::Aor;
 use rempart_storage::Ban;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{AdminError, BanRow, BindingRow, Done, GatewayRow, Lift, Live, StatusRow};
+use crate::admin::{
+    AdminError, BanRow, BindingRow, DecisionsRow, Done, GatewayRow, Lift, Live, StatusRow,
+};
 use crate::timestamp::{now_unix, rfc3339};
 use crate::tls::Profiles;
 use crate::transport::Transports;
@@ -82,6 +85,9 @@ impl LiveServer {
         let read = |counter: &std::sync::atomic::AtomicU64| {
             counter.load(std::sync::atomic::Ordering::Relaxed)
         };
+        let (known, strangers) = self.edge.decisions().await;
+        let counters = self.counters();
+        let refusals = by_reason(&counters);
         StatusRow {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -95,9 +101,20 @@ impl LiveServer {
             suspensions: self.edge.suspensions().await.len() as u64,
             certificates: self.profiles.certificates(),
             gateways: self.gateways(),
-            counters: self.counters(),
+            refused: refusals.values().sum(),
+            refusals,
+            decisions: DecisionsRow { known: known as u64, strangers: strangers as u64 },
+            counters,
         }
     }
+}
+
+/// The refusals among the counters, by their identifiers.
+fn by_reason(counters: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let refusal = |(name, count): (&String, &u64)| {
+        name.strip_prefix("refusal:").map(|id| (id.to_owned(), *count))
+    };
+    counters.iter().filter_map(refusal).filter(|(_, count)| *count > 0).collect()
 }
 
 impl Live for LiveServer {
@@ -119,6 +136,10 @@ impl Live for LiveServer {
         let mut rows: Vec<BanRow> = self.edge.bans().await.iter().map(BanRow::from).collect();
         rows.extend(self.edge.suspensions().await.iter().map(BanRow::from));
         Ok(rows)
+    }
+
+    async fn explain(&self, asked: &Asked) -> Result<Told, AdminError> {
+        Ok(self.edge.explain(asked).await)
     }
 
     async fn ban(&self, ban: &Ban) -> Result<(), AdminError> {

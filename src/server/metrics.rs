@@ -79,6 +79,9 @@ fn metrics(status: &StatusRow, in_flight: u64) -> String {
     ];
     family(&mut text, "rempart_bans", "gauge");
     sample(&mut text, "rempart_bans{scope=\"source\"}", status.bans);
+    family(&mut text, "rempart_decisions", "gauge");
+    sample(&mut text, "rempart_decisions{ring=\"known\"}", status.decisions.known);
+    sample(&mut text, "rempart_decisions{ring=\"strangers\"}", status.decisions.strangers);
     for (name, value) in gauges {
         family(&mut text, name, "gauge");
         sample(&mut text, name, value);

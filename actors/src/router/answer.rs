@@ -11,6 +11,7 @@ use rempart_sip::transaction::TransactionKey;
 use tracing::{debug, info};
 
 use super::{Arrival, Router};
+use crate::decisions::Outcome;
 use crate::transactions::{ANSWER_KEPT, Server, ServerTransaction, Stage};
 
 /// Headers that go with an answer.
@@ -20,6 +21,7 @@ impl Router {
     /// Refuses a request that has no transaction; nothing is kept of it.
     pub(super) fn refuse(&mut self, arrival: &Arrival<'_>, refusal: &Refusal) {
         self.note(arrival, refusal);
+        self.tell(arrival, Outcome::refused(refusal));
         if self.write_refusal(arrival, refusal) {
             self.outbox.send(&arrival.flow, &self.out, None);
         }
@@ -48,6 +50,7 @@ impl Router {
         let Some(request) = transaction.request.take() else { return };
         let arrival = Arrival { message: request.view(), flow: transaction.flow, now };
         self.note(&arrival, refusal);
+        self.tell_end(&mut transaction, &arrival, Outcome::refused(refusal));
         if self.write_refusal(&arrival, refusal) {
             self.keep_answer(&mut transaction, now);
         }
@@ -108,7 +111,7 @@ impl Router {
     }
 
     /// The same request gets the same tag, with nothing kept (RFC 3261 section 8.2.7).
-    fn to_tag(&self, arrival: &Arrival<'_>) -> Tag {
+    pub(super) fn to_tag(&self, arrival: &Arrival<'_>) -> Tag {
         let message = arrival.message;
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
         let branch = message.via().and_then(|via| via.branch).unwrap_or_default();

@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use super::credentials::{self, Shown};
 use super::{Arrival, Judged, Router};
 use crate::auth_guard::{Attempt, GuardKey, Judgement};
+use crate::decisions::{Outcome, Who};
 use crate::policy::Caller;
 use crate::settings::{GuardMode, Settings};
 use crate::transactions::{Server, ServerTransaction, Stage, Transactions};
@@ -51,17 +52,24 @@ impl Router {
         let settings = self.shared.settings();
         let shown = match credentials::find(arrival.message, aor.domain()) {
             Ok(Some(shown)) => shown,
-            Ok(None) => return self.challenge(arrival, &aor, false),
+            Ok(None) => {
+                self.rule("digest", format_args!("no credentials for {}", aor.domain()));
+                return self.challenge(arrival, &aor, false);
+            }
             Err(refusal) => return self.refuse(arrival, &refusal),
         };
         let guarded = self.guard_key(arrival, &shown, &aor, &settings);
+        self.decisions.borrow_mut().credentials(guarded.user.as_str());
         if self.is_suspended(&guarded, arrival, &settings) {
+            self.rule("guard", format_args!("{} is suspended", guarded.user));
             return self.refuse(arrival, &Refusal::TryLater);
         }
         if let Err(refusal) = credentials::check(arrival.message, &shown, &aor, &settings) {
+            self.rule("digest", format_args!("credentials of {}", guarded.user));
             return self.refuse(arrival, &refusal);
         }
         let Some(nonce) = self.fresh_nonce(arrival, &shown, aor.domain(), &settings) else {
+            self.rule("digest", format_args!("the nonce is old, used up or not for this source"));
             return self.challenge(arrival, &aor, true);
         };
         if !self.transactions.has_room() {
@@ -137,6 +145,9 @@ impl Router {
     ) {
         let key = attempt.transaction;
         let mut transaction = self.arrived(arrival);
+        let known = self.shared.accounts.knows(&pending.aor);
+        let who = if known { Who::Known } else { self.who(&arrival.flow) };
+        transaction.note = Some(self.tell_open(who, arrival));
         transaction.stage = Stage::Judging(Box::new(pending));
         let home = self.guard_home(&attempt.key);
         self.transactions.put(key, transaction);
@@ -185,9 +196,18 @@ impl Router {
         let now = crate::clock::now();
         match judged.judgement {
             Judgement::Suspended => {
+                self.rule("guard", format_args!("{} is suspended", pending.aor));
                 self.finish(judged.transaction, transaction, &Refusal::TryLater, now);
             }
-            Judgement::Wrong => self.challenge_again(judged.transaction, transaction, &pending),
+            Judgement::Wrong { failures } => {
+                let source = transaction.flow.source();
+                let limit = self.shared.settings().guard.failures;
+                self.rule(
+                    "guard",
+                    format_args!("{failures} of {limit} wrong passwords from {source}"),
+                );
+                self.challenge_again(judged.transaction, transaction, &pending);
+            }
             Judgement::Right => self.proved(judged.transaction, transaction, *pending),
         }
     }
@@ -203,6 +223,7 @@ impl Router {
             return self.challenge_stale(key, transaction, &pending);
         }
         let source = transaction.flow.remote.ip();
+        self.rule("digest", format_args!("the password of {} is right", pending.aor));
         debug!(event = "auth.ok", %source, user = %pending.aor, "authenticated");
         match pending.then {
             Then::Register => self.register(key, transaction, pending.aor),
@@ -237,6 +258,7 @@ impl Router {
         transaction: Box<ServerTransaction>,
         pending: &Pending,
     ) {
+        self.rule("digest", format_args!("the nonce was used meanwhile"));
         self.challenge_kept(key, transaction, pending, true);
     }
 
@@ -250,7 +272,10 @@ impl Router {
         let now = crate::clock::now();
         let Some(request) = transaction.request.take() else { return };
         let arrival = Arrival { message: request.view(), flow: transaction.flow, now };
-        self.write_challenge(&arrival, &pending.aor, stale);
+        let refusal = self.write_challenge(&arrival, &pending.aor, stale);
+        let reason = if stale { "stale-nonce" } else { "wrong-password" };
+        let outcome = Outcome { reason, ..Outcome::refused(&refusal) };
+        self.tell_end(&mut transaction, &arrival, outcome);
         self.keep_answer(&mut transaction, now);
         transaction.stage = Stage::Answered;
         self.transactions.note_answered(key);
@@ -259,12 +284,17 @@ impl Router {
 
     /// 401 or 407, with nothing kept.
     fn challenge(&mut self, arrival: &Arrival<'_>, aor: &Aor, stale: bool) {
-        self.write_challenge(arrival, aor, stale);
+        let refusal = self.write_challenge(arrival, aor, stale);
+        let mut outcome = Outcome::refused(&refusal);
+        if stale {
+            outcome.reason = "stale-nonce";
+        }
+        self.tell(arrival, outcome);
         self.outbox.send(&arrival.flow, &self.out, None);
     }
 
     /// One challenge per algorithm offered, strongest first, each with a nonce of its own.
-    fn write_challenge(&mut self, arrival: &Arrival<'_>, aor: &Aor, stale: bool) {
+    fn write_challenge(&mut self, arrival: &Arrival<'_>, aor: &Aor, stale: bool) -> Refusal {
         let settings = self.shared.settings();
         let (refusal, name) = match arrival.message.method() {
             Method::Register => (Refusal::Unauthorized, HeaderName::WwwAuthenticate),
@@ -286,6 +316,7 @@ impl Router {
         let headers: Vec<(&str, &[u8])> =
             values.iter().map(|value| (name.as_str(), value.as_slice())).collect();
         self.write_reply(arrival, refusal.status().unwrap_or_default(), refusal.reason(), &headers);
+        refusal
     }
 
     fn nonce(&mut self, arrival: &Arrival<'_>, realm: &str) -> rempart_sip::seal::Nonce {

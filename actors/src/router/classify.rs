@@ -9,8 +9,10 @@ use rempart_sip::uri::{Aor, Host, Uri};
 
 use super::authenticate::Then;
 use super::{Arrival, Router};
+use crate::decisions::{Outcome, Verdict, Who};
 use crate::policy::Caller;
 use crate::settings::Settings;
+use crate::trusted::Reaches;
 
 /// What is to be done with a request.
 enum Step {
@@ -28,15 +30,21 @@ impl Router {
     /// Decides on a new request.
     pub(super) fn classify(&mut self, arrival: &Arrival<'_>, key: TransactionKey) {
         match self.step(arrival) {
-            Ok(Step::KeepAlive) => self.answer(arrival, 200, "Keepalive", &[]),
-            Ok(Step::Dialog(plan)) => self.admit_and_relay(arrival, key, *plan),
+            Ok(Step::KeepAlive) => self.keep_alive(arrival),
+            Ok(Step::Dialog(plan)) => self.admit_and_relay(arrival, key, *plan, Who::Known),
             Ok(Step::Prove(aor, then)) => self.authenticate(arrival, key, aor, then),
             Ok(Step::Route(caller)) => match self.plan(arrival, &caller) {
-                Ok(plan) => self.admit_and_relay(arrival, key, plan),
+                Ok(plan) => self.admit_and_relay(arrival, key, plan, caller.who()),
                 Err(refusal) => self.refuse(arrival, &refusal),
             },
             Err(refusal) => self.refuse(arrival, &refusal),
         }
+    }
+
+    fn keep_alive(&mut self, arrival: &Arrival<'_>) {
+        let (verdict, reason) = (Verdict::Answered, "keep-alive");
+        self.tell(arrival, Outcome { verdict, reason, status: 200 });
+        self.answer(arrival, 200, "Keepalive", &[]);
     }
 
     fn step(&mut self, arrival: &Arrival<'_>) -> Result<Step, Refusal> {
@@ -44,6 +52,7 @@ impl Router {
         let message = arrival.message;
         let routed = self.routed(message, &settings)?;
         if let Some(plan) = self.dialog_plan(arrival, &routed)? {
+            self.rule("dialog", format_args!("a valid seal of ours names the other side"));
             return Ok(Step::Dialog(Box::new(plan)));
         }
         let uri = parse(routed.request_uri)?;
@@ -66,13 +75,18 @@ impl Router {
         if !matches!(arrival.message.method(), Method::Register)
             && let Some(entry) = trusted.find(&arrival.flow)
         {
+            self.rule("trusted", format_args!("entry {} may {}", entry.net, Reaches(&entry.may)));
             let entry = Box::new(entry.clone());
             return Ok(Step::Route(Caller::Trusted { entry, local_from: local }));
         }
+        self.rule("trusted", format_args!("no entry for {}", arrival.flow.remote.ip()));
         if !local {
+            let host = String::from_utf8_lossy(from.host);
+            self.rule("caller", format_args!("foreign: {host} is no domain of ours"));
             return Ok(Step::Route(Caller::Foreign));
         }
         let aor = settings.names.aor(&from).ok_or(Refusal::bad_request("Bad From"))?;
+        self.rule("caller", format_args!("local: {aor} must prove himself"));
         Ok(Step::Prove(aor, Then::Route))
     }
 

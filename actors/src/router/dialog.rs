@@ -63,7 +63,7 @@ impl Router {
             .and_then(|routed| self.dialog_plan(arrival, &routed));
         match plan {
             Ok(Some(plan)) => self.send_ack(arrival, &plan),
-            _ => self.shared.counters.refused(Refusal::StrayAck.id()),
+            _ => self.drop_ack(arrival),
         }
     }
 

@@ -14,6 +14,7 @@ use tracing::{debug, info};
 use super::dialog::SEAL;
 use super::gateways::UNREACHABLE;
 use super::{Arrival, NameResolved, Router};
+use crate::decisions::Who;
 use crate::egress;
 use crate::relay::{Branch, Hop, Plan, Relay, Target};
 use crate::transactions::{
@@ -35,11 +36,13 @@ impl Router {
         arrival: &Arrival<'_>,
         key: TransactionKey,
         plan: Plan,
+        who: Who,
     ) {
         if !self.transactions.has_room() {
             return self.refuse(arrival, &Refusal::Overloaded);
         }
-        let transaction = self.arrived(arrival);
+        let mut transaction = self.arrived(arrival);
+        transaction.note = Some(self.tell_open(who, arrival));
         self.relay(key, transaction, plan);
     }
 
@@ -67,6 +70,7 @@ impl Router {
                 if relay.plan.by_gateways { Refusal::GatewaysFailed } else { Refusal::Unavailable };
             self.refuse_relayed(key, &mut transaction, &nobody);
         }
+        self.tell_more(&transaction);
         self.keep_relay(key, &mut transaction, relay);
         self.transactions.put(key, transaction);
     }
@@ -141,6 +145,7 @@ impl Router {
         let NameResolved { transaction, target, result } = found;
         self.with_relay(transaction, |router, key, transaction, relay| {
             relay.resolving = relay.resolving.saturating_sub(1);
+            router.rule_resolved(&target, &result);
             if relay.context.cancelled() {
                 return router.refuse_relayed(key, transaction, &Refusal::RequestTerminated);
             }
@@ -211,6 +216,7 @@ impl Router {
         if oversize {
             self.write_branch(message, from, &relay.plan, &target, &flow, serial);
         }
+        self.rule_branch(&target, message, &flow);
         self.log_start(message, &flow);
         let branch = relay.context.add_branch(now);
         let machine = self.client_machine(message, &flow, now);

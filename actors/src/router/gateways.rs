@@ -183,6 +183,7 @@ impl Router {
     /// A branch ended unanswered: if it went to a gateway, that gateway failed.
     pub(super) fn note_silent(&self, relay: &mut Relay, branch: usize, reason: &'static str) {
         let Some(entry) = relay.branches.get_mut(branch) else { return };
+        self.rule_failed(&entry.target, format_args!("failed, {reason}"));
         let Some(gateway) = entry.target.gateway.as_deref() else { return };
         if !entry.heard && !entry.failed {
             entry.failed = true;
@@ -192,6 +193,7 @@ impl Router {
 
     /// There is no way to a gateway: no address, no listener for its transport.
     pub(super) fn note_no_way(&self, target: &Target) {
+        self.rule_failed(target, format_args!("failed, {UNREACHABLE}"));
         if let Some(gateway) = target.gateway.as_deref() {
             self.call_failed(gateway, UNREACHABLE);
         }
@@ -202,6 +204,9 @@ impl Router {
     pub(super) fn note_answer(&self, relay: &mut Relay, branch: usize, status: u16) {
         let Some(entry) = relay.branches.get_mut(branch) else { return };
         entry.heard = true;
+        if status >= 300 {
+            self.rule_failed(&entry.target, format_args!("answered {status}"));
+        }
         let Some(gateway) = entry.target.gateway.as_deref() else { return };
         match status {
             503 => {

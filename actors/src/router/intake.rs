@@ -13,11 +13,13 @@ use tracing::{debug, info};
 
 use super::{Arrival, Router};
 use crate::counters::Counters;
+use crate::decisions::{Outcome, Verdict};
 use crate::transactions::{Server, Stage};
 
 impl Router {
     /// One message from the network.
     pub(super) fn receive(&mut self, flow: Flow, octets: &[u8], now: Instant) {
+        self.decisions.borrow_mut().start();
         let mut index = std::mem::take(&mut self.index);
         match scan(octets, &mut index) {
             Ok(()) => self.dispatch(flow, octets, &index, now),
@@ -47,6 +49,7 @@ impl Router {
         debug!(source = %flow.remote.ip(), reason = malformed.reason, "malformed message");
         let arrival = Arrival { message: Message::new(octets, index), flow, now };
         if arrival.message.is_request() {
+            self.rule("parser", format_args!("{}", malformed.reason));
             self.refuse(&arrival, &Refusal::from(malformed));
         }
     }
@@ -100,7 +103,14 @@ impl Router {
         let source = arrival.flow.remote.ip();
         info!(event = "scanner", %source, user_agent = ?agent, "known attack tool");
         self.shared.counters.refused(Refusal::Scanner.id());
-        if rule.answered && arrival.message.can_answer() {
+        self.rule("scanners", format_args!("User-Agent {agent} is in the list"));
+        let answered = rule.answered && arrival.message.can_answer();
+        let (verdict, status) = match answered {
+            true => (Verdict::Answered, 200),
+            false => (Verdict::Dropped, 0),
+        };
+        self.tell(arrival, Outcome { verdict, status, reason: Refusal::Scanner.id() });
+        if answered {
             self.answer(arrival, 200, "OK", &[]);
         }
         true
@@ -123,8 +133,23 @@ impl Router {
         }
         match screen(arrival.message).is_ok() {
             true => self.forward_ack(arrival),
-            false => self.shared.counters.refused(Refusal::StrayAck.id()),
+            false => self.drop_ack(arrival),
         }
+    }
+
+    /// Drops an ACK. One that carries our own To-tag ends an INVITE that was refused with nothing
+    /// kept of it (RFC 3261 section 17.1.1.3); any other is a stray.
+    pub(super) fn drop_ack(&self, arrival: &Arrival<'_>) {
+        let ours = self.to_tag(arrival);
+        if arrival.message.to_tag() != Some(ours.as_bytes()) {
+            self.drop_stray(arrival, &Refusal::StrayAck);
+        }
+    }
+
+    /// Drops a request that is not answered.
+    pub(super) fn drop_stray(&self, arrival: &Arrival<'_>, refusal: &Refusal) {
+        self.shared.counters.refused(refusal.id());
+        self.tell_dropped(arrival.flow, arrival.message, refusal);
     }
 
     /// A CANCEL from its INVITE's source ends that INVITE; any other is dropped.
@@ -137,7 +162,7 @@ impl Router {
             })
         });
         let Some(key) = known else {
-            return self.shared.counters.refused(Refusal::StrayCancel.id());
+            return self.drop_stray(arrival, &Refusal::StrayCancel);
         };
         self.answer(arrival, 200, "OK", &[]);
         self.cancel(key, arrival.now);
@@ -145,6 +170,8 @@ impl Router {
 
     fn cancel(&mut self, key: TransactionKey, now: Instant) {
         let Some(mut transaction) = self.transactions.take(&key) else { return };
+        self.rule("cancel", format_args!("by the caller"));
+        self.tell_more(&transaction);
         match std::mem::take(&mut transaction.stage) {
             Stage::Judging(_) => {
                 self.finish(key, transaction, &Refusal::RequestTerminated, now);

@@ -1,6 +1,7 @@
 //! Where a new request may go: the relay rules applied to a local user, a foreign one, or a
 //! telephone number (R8 to R18).
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use rempart_sip::flow::Transport;
@@ -27,6 +28,16 @@ enum Named {
     Foreign,
 }
 
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(aor) => write!(f, "local target {aor}"),
+            Self::Number(number) => write!(f, "telephone number {number}"),
+            Self::Foreign => f.write_str("foreign target"),
+        }
+    }
+}
+
 impl Router {
     /// Decides on a request of a known caller that carries no valid seal.
     pub(super) fn plan(&self, arrival: &Arrival<'_>, caller: &Caller) -> Result<Plan, Refusal> {
@@ -50,6 +61,7 @@ impl Router {
         let routed = self.routed(arrival.message, &settings)?;
         let uri = parse(routed.request_uri)?;
         let named = self.named(&uri, &settings)?;
+        self.rule("relay", format_args!("{caller}, {named}"));
         allow(caller, callee(&named), &arrival.flow)?;
         if matches!(arrival.message.method(), Method::Publish) && !matches!(named, Named::Foreign) {
             return Err(Refusal::NotHere);
@@ -87,7 +99,10 @@ impl Router {
                 let gateways = self.gateway_targets(number, settings);
                 plan.groups.extend(gateways.into_iter().map(|target| vec![target]));
             }
-            Named::Foreign => plan.add_foreign(foreign_target(uri, settings)?),
+            Named::Foreign => {
+                let target = foreign_target(uri, settings);
+                plan.add_foreign(target.inspect_err(|_| self.rule_egress(uri, settings))?);
+            }
         }
         let empty = plan.groups.is_empty();
         if empty { Err(Refusal::NotFound) } else { Ok(()) }
@@ -152,6 +167,7 @@ impl Router {
         settings: &Settings,
     ) -> Result<Vec<Vec<Target>>, Refusal> {
         let mut bindings = self.shared.location.bindings(aor, now_unix());
+        self.rule("location", format_args!("bindings of {aor}: {}", bindings.len()));
         if bindings.is_empty() || !self.shared.accounts.knows(aor) {
             return Err(self.nobody(caller, aor));
         }
@@ -172,6 +188,14 @@ impl Router {
         match insider && self.shared.accounts.knows(aor) {
             true => Refusal::Unavailable,
             false => Refusal::NotFound,
+        }
+    }
+}
+
+impl Router {
+    fn rule_egress(&self, uri: &Uri<'_>, settings: &Settings) {
+        if let Hop::Address(_, to) = hop_of(uri) {
+            self.rule("egress", format_args!("{to} is {}", egress::denied(settings, to)));
         }
     }
 }

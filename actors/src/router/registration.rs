@@ -9,6 +9,7 @@ use tracing::error;
 
 use super::{Arrival, Registered, Router};
 use crate::clock::{now, now_unix};
+use crate::decisions::{Outcome, Verdict};
 use crate::subscriber::Register;
 use crate::transactions::{ServerTransaction, Stage};
 
@@ -73,11 +74,24 @@ impl Router {
             Ok(bindings) => {
                 let flow = transaction.flow;
                 let arrival = Arrival { message: registered.request.view(), flow, now: now() };
+                self.tell_registered(&mut transaction, &arrival, bindings.len());
                 self.write_registered(&arrival, bindings);
                 self.respond(key, &mut transaction, 200);
                 self.transactions.put(key, transaction);
             }
         }
+    }
+
+    fn tell_registered(
+        &self,
+        transaction: &mut ServerTransaction,
+        arrival: &Arrival<'_>,
+        bindings: usize,
+    ) {
+        self.rule("registrar", format_args!("bindings now: {bindings}"));
+        let reason = if bindings == 0 { "unregistered" } else { "registered" };
+        let outcome = Outcome { verdict: Verdict::Registered, reason, status: 200 };
+        self.tell_end(transaction, arrival, outcome);
     }
 
     fn write_registered(&mut self, arrival: &Arrival<'_>, bindings: &[Binding]) {

@@ -12,6 +12,7 @@ use rempart_sip::transaction::{InviteServerState, TransactionKey};
 use tracing::info;
 
 use super::{Arrival, Router};
+use crate::decisions::Outcome;
 use crate::relay::Relay;
 use crate::router::Admitted;
 use crate::transactions::{
@@ -24,39 +25,42 @@ impl Router {
     pub(super) fn on_response(&mut self, flow: Flow, response: Message<'_>, now: Instant) {
         let branch = response.via().and_then(|via| via.branch);
         let token = branch.and_then(|branch| self.shared.sealer.open_branch(branch));
-        let Some(token) = token else { return self.stray() };
+        let Some(token) = token else { return self.stray(flow, response) };
         if usize::from(token.shard) != self.shard {
             return self.to_shard(usize::from(token.shard), flow, response);
         }
         if matches!(response.method(), Method::Cancel) {
-            return self.on_cancel_answered(token.serial, response, now);
+            return self.on_cancel_answered(token.serial, flow, response, now);
         }
         let Some(client) = self.transactions.take_client(token.serial) else {
-            return self.stray();
+            return self.stray(flow, response);
         };
         let invite = matches!(client.machine, Client::Invite(_));
         if invite != matches!(response.method(), Method::Invite) {
-            self.stray();
+            self.stray(flow, response);
             return self.transactions.put_client(token.serial, client);
         }
         self.on_matched(token.serial, client, response, now);
     }
 
     /// The answer to a CANCEL of ours ends its repetition; what counts is the INVITE's answer.
-    fn on_cancel_answered(&mut self, invite: u64, response: Message<'_>, now: Instant) {
+    fn on_cancel_answered(&mut self, invite: u64, flow: Flow, response: Message<'_>, now: Instant) {
         let serial = Transactions::cancel_serial(invite);
-        let Some(mut client) = self.transactions.take_client(serial) else { return self.stray() };
+        let Some(mut client) = self.transactions.take_client(serial) else {
+            return self.stray(flow, response);
+        };
         if !client.machine.on_response(response.status(), now).done {
             self.transactions.put_client(serial, client);
         }
     }
 
-    fn stray(&self) {
+    fn stray(&self, flow: Flow, response: Message<'_>) {
         self.shared.counters.refused(Refusal::StrayResponse.id());
+        self.tell_dropped(flow, response, &Refusal::StrayResponse);
     }
 
     fn to_shard(&self, shard: usize, flow: Flow, response: Message<'_>) {
-        let Some(router) = self.shared.router(shard) else { return self.stray() };
+        let Some(router) = self.shared.router(shard) else { return self.stray(flow, response) };
         if router.try_send(Admitted(Batch::of(flow, response.raw()))).is_err() {
             self.shared.counters.shed("router-mailbox", 1);
         }
@@ -165,6 +169,9 @@ impl Router {
             transaction.response.clear();
             transaction.response.extend_from_slice(&self.out);
         }
+        if status >= 200 {
+            self.tell_final(transaction, status);
+        }
         if status >= 200 && !matches!(transaction.stage, Stage::Answered) {
             transaction.stage = Stage::Answered;
             self.transactions.note_answered(key);
@@ -191,6 +198,7 @@ impl Router {
                 }
             }
         }
+        self.tell_more(transaction);
         self.send_cancels(relay, now);
     }
 
@@ -228,6 +236,7 @@ impl Router {
         let Some(request) = transaction.request.take() else { return };
         let arrival = Arrival { message: request.view(), flow: transaction.flow, now };
         self.shared.counters.refused(refusal.id());
+        self.tell_end(transaction, &arrival, Outcome::refused(refusal));
         if self.write_refusal(&arrival, refusal) {
             self.respond(key, transaction, refusal.status().unwrap_or(500));
         }
