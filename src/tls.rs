@@ -30,7 +30,7 @@ pub use self::expiry::CertificateRow;
 pub use self::profile::{ClientProfile, ServerProfile};
 pub use self::self_signed::PairFiles;
 
-use self::set::{Reading, Set, files_of};
+use self::set::{Reading, Set, files_of, make_spare};
 use self::tickets::Ring;
 use self::watch::Watch;
 use crate::config::Config;
@@ -66,9 +66,12 @@ struct Source {
 
 impl Source {
     /// Looks at the files before they are read, so that a change in between is not missed.
-    fn of(config: Arc<Config>) -> Self {
+    fn of(config: Arc<Config>, listens: bool) -> Result<Self, TlsError> {
+        if listens {
+            make_spare(&config)?;
+        }
         let watch = Watch::over(files_of(&config));
-        Self { config, watch }
+        Ok(Self { config, watch })
     }
 }
 
@@ -89,8 +92,8 @@ impl Profiles {
         if listens {
             tickets.load(&*store, now_unix());
         }
-        let source = Source::of(config.clone());
-        let set = Set::read(&config, Reading { listens, make: true, tickets: &tickets })?;
+        let source = Source::of(config.clone(), listens)?;
+        let set = Set::read(&config, Reading { listens, tickets: &tickets })?;
         let (set, source) = (ArcSwap::from_pointee(set), Mutex::new(source));
         let failures = AtomicU64::new(0);
         let shared = Shared { set, source, tickets, store, listens, failures };
@@ -104,7 +107,7 @@ impl Profiles {
     /// Those of `load`.
     pub fn inspect(config: &Config) -> Result<Vec<CertificateRow>, TlsError> {
         let tickets = Arc::new(Ring::default());
-        let reading = Reading { listens: listens(config), make: false, tickets: &tickets };
+        let reading = Reading { listens: listens(config), tickets: &tickets };
         Ok(Set::read(config, reading)?.certificates(now_unix()))
     }
 
@@ -137,7 +140,7 @@ impl Profiles {
     /// Those of `load`; the old profiles then stay.
     pub fn replace(&self, config: Arc<Config>) -> Result<(), TlsError> {
         let mut source = self.shared.source.lock();
-        let new = Source::of(config);
+        let new = Source::of(config, self.shared.listens)?;
         self.read(&new.config)?;
         *source = new;
         Ok(())
@@ -145,7 +148,7 @@ impl Profiles {
 
     fn read(&self, config: &Config) -> Result<(), TlsError> {
         let Shared { listens, tickets, .. } = &*self.shared;
-        let set = Set::read(config, Reading { listens: *listens, make: true, tickets })?;
+        let set = Set::read(config, Reading { listens: *listens, tickets })?;
         self.shared.set.store(Arc::new(set));
         Ok(())
     }

@@ -11,6 +11,7 @@ mod intake;
 pub mod interfaces;
 mod mmsg;
 mod newcomers;
+mod opened;
 mod outbox;
 pub mod resolve;
 mod returned;

@@ -40,6 +40,23 @@ fn phones_on_tls_call_phones_on_udp_and_tcp_and_are_called() {
 }
 
 #[test]
+fn a_call_from_udp_to_tls_names_both_transports_on_its_way() {
+    let server = Setup::users(&["alice", "bob"]).with_tls().start();
+    let (mut alice, mut bob) = (server.phone("alice", 20), server.tls_phone("bob", 30));
+    alice.register();
+    bob.register();
+    let (invite, arrived) = harness::invite_ringing(&mut alice, &mut bob, &server.uri("bob"));
+    let via = arrived.header("via").unwrap_or_default();
+    assert!(via.starts_with(&format!("SIP/2.0/TLS {};", server.tls_address())), "{via}");
+    let routes = arrived.values("record-route").join(",");
+    let sides: Vec<&str> = routes.split(',').collect();
+    assert_eq!(sides.len(), 2, "{routes}");
+    assert!(sides[0].contains(";transport=tls") && !sides[1].contains("tls"), "{routes}");
+    bob.respond(&arrived, 486, "Busy Here");
+    assert_eq!(alice.final_to(&invite).status(), 486);
+}
+
+#[test]
 fn the_first_start_makes_a_pair_and_later_ones_keep_it() {
     let mut server = Setup::new().with_tls().start();
     let folder = server.folder.path().join("data");

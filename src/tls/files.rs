@@ -146,3 +146,63 @@ pub(super) fn system_authorities() -> RootCertStore {
     roots.add_parsable_certificates(found.certs);
     roots
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
+    use rustls::crypto::aws_lc_rs::default_provider;
+
+    /// A folder with a certificate for `key`.
+    fn folder(key: &KeyPair) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let params = CertificateParams::new(vec!["a.example".to_owned()]).expect("a name");
+        let certificate = params.self_signed(key).expect("a certificate").pem();
+        std::fs::write(folder.path().join("own.pem"), certificate).expect("written");
+        folder
+    }
+
+    fn outcome(folder: &tempfile::TempDir, key: &str) -> Result<(), String> {
+        let (own, private) = (folder.path().join("own.pem"), folder.path().join("own.key"));
+        std::fs::write(&private, key).expect("written");
+        let read = certified("tls", &own, &private, &default_provider());
+        read.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// PEM of that label, on one long line, as some tools write it.
+    fn pem(label: &str, der: &[u8]) -> String {
+        use base64::Engine;
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+    }
+
+    #[test]
+    fn rsa_and_ecdsa_keys_are_read_in_each_of_their_forms() {
+        let ecdsa = KeyPair::generate().expect("a key");
+        assert_eq!(outcome(&folder(&ecdsa), &ecdsa.serialize_pem()), Ok(()));
+        let rsa = KeyPair::generate_for(&PKCS_RSA_SHA256).expect("a key");
+        let der = rsa.serialize_der();
+        assert_eq!(outcome(&folder(&rsa), &pem("PRIVATE KEY", &der)), Ok(()));
+        // PKCS#8 is the PKCS#1 key behind 26 octets that say it is RSA.
+        assert_eq!(outcome(&folder(&rsa), &pem("RSA PRIVATE KEY", &der[26..])), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_remedy() {
+        let (own, other) =
+            (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
+        let folder = folder(&own);
+        for (key, says) in [
+            (other.serialize_pem(), "tls.certificate"),
+            (pem("ENCRYPTED PRIVATE KEY", &[0; 8]), "openssl pkey"),
+            (pem("PRIVATE KEY", &[0; 8]), "cannot use this key"),
+            ("no key".to_owned(), "holds no private key"),
+        ] {
+            let refused = outcome(&folder, &key).expect_err("a refusal");
+            assert!(refused.contains(says) && refused.contains("own."), "{refused}");
+        }
+        let missing = certificates("tls.certificate", &folder.path().join("none.pem"));
+        let missing = missing.expect_err("a refusal").to_string();
+        assert!(missing.contains("name a file that is there"), "{missing}");
+    }
+}

@@ -131,3 +131,65 @@ fn sip_domain(uri: &str) -> Option<&str> {
     let host = host.split([';', '?']).next()?;
     (scheme.eq_ignore_ascii_case("sip") && !host.contains(['@', ':'])).then_some(host)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
+
+    fn certificate(common_name: &str, names: Vec<SanType>) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.subject_alt_names = names;
+        let key = KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("a certificate").der().clone()
+    }
+
+    fn dns(name: &str) -> SanType {
+        SanType::DnsName(name.try_into().expect("a name"))
+    }
+
+    fn uri(uri: &str) -> SanType {
+        SanType::URI(uri.try_into().expect("a URI"))
+    }
+
+    #[test]
+    fn a_domain_is_proven_as_rfc_5922_says() {
+        let proves = |names, domain| proves_domain(&certificate("cn.example", names), domain);
+        assert!(proves(vec![dns("A.Example")], "a.example."));
+        assert!(proves(vec![uri("sip:a.example"), dns("b.example")], "a.example"));
+        assert!(!proves(vec![uri("sip:a.example"), dns("b.example")], "b.example"));
+        assert!(!proves(vec![uri("sip:alice@a.example")], "a.example"), "a user, no domain");
+        assert!(proves(vec![uri("https://b.example"), dns("a.example")], "a.example"));
+        assert!(!proves(vec![dns("*.example")], "a.example"), "wildcards match nothing");
+        assert!(proves(Vec::new(), "cn.example"));
+        assert!(!proves(vec![dns("a.example")], "cn.example"));
+    }
+
+    #[test]
+    fn an_address_is_proven_by_an_address_alone() {
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let of = |names| proves_address(&certificate("192.0.2.1", names), ip);
+        assert!(of(vec![SanType::IpAddress(ip)]));
+        assert!(!of(vec![SanType::IpAddress(IpAddr::from([192, 0, 2, 2]))]));
+        assert!(!of(vec![dns("192.0.2.1")]) && !of(Vec::new()));
+    }
+
+    #[test]
+    fn the_fields_are_read_and_names_with_control_characters_refused() {
+        let shown = certificate("alice", vec![dns("a.example"), uri("sip:alice@a.example")]);
+        let identity = identity(&shown, true).expect("readable");
+        assert_eq!(identity.subject_cn.as_deref(), Some("alice"));
+        assert_eq!(identity.san_dns, ["a.example"]);
+        assert_eq!(identity.san_uri, ["sip:alice@a.example"]);
+        assert_eq!(identity.issuer, "CN=alice");
+        assert!(identity.verified && !identity.serial.is_empty());
+        for name in ["alice\0.evil", "alice\r\n"] {
+            let refused = super::identity(&certificate(name, Vec::new()), true);
+            assert_eq!(refused, Err(Unreadable::ControlCharacter), "{name:?}");
+        }
+        let junk = CertificateDer::from(vec![0x30, 0x80, 0]);
+        assert_eq!(super::identity(&junk, true), Err(Unreadable::Malformed));
+    }
+}

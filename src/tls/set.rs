@@ -34,8 +34,6 @@ pub(super) struct Set {
 pub(super) struct Reading<'a> {
     /// Whether something listens on TLS.
     pub(super) listens: bool,
-    /// Whether the self-signed pair is made where one is needed and not there.
-    pub(super) make: bool,
     /// What session tickets are sealed with.
     pub(super) tickets: &'a Arc<Ring>,
 }
@@ -130,7 +128,7 @@ impl Set {
         provider: &Arc<CryptoProvider>,
     ) -> Result<(), TlsError> {
         let named = config.tls.certificate.is_some();
-        let spare = if named { None } else { Some(spare(config, reading.make, provider)?) };
+        let spare = if named { None } else { Some(spare(config, provider)?) };
         let build = |wanted: Wanted| {
             let wanted = Wanted { spare: spare.clone(), ..wanted };
             let verify = wanted.verify.unwrap_or(config.tls.verify);
@@ -181,18 +179,18 @@ fn matcher(wanted: &Wanted, text: &str) -> Result<Matcher, TlsError> {
     Matcher::read(text).ok_or_else(|| TlsError::of_key(&wanted.key, what()))
 }
 
-/// The self-signed pair, for profiles that name no certificate. Where it may not be made, or there
-/// is no folder to keep it in, one that ends with the process.
-fn spare(
-    config: &Config,
-    make: bool,
-    provider: &CryptoProvider,
-) -> Result<Arc<CertifiedKey>, TlsError> {
-    let kept = config.storage.folder().map(PairFiles::beside);
-    if let (Some(pair), true) = (&kept, make) {
-        pair.ensure(&names(config))?;
+/// Makes the self-signed pair, where profiles need one and it is not there yet.
+pub(super) fn make_spare(config: &Config) -> Result<(), TlsError> {
+    match (&config.tls.certificate, config.storage.folder()) {
+        (None, Some(folder)) => PairFiles::beside(folder).ensure(&names(config)),
+        _ => Ok(()),
     }
-    let pair = match kept {
+}
+
+/// The self-signed pair, for profiles that name no certificate. Where none was made, one that ends
+/// with the process.
+fn spare(config: &Config, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
+    let pair = match config.storage.folder().map(PairFiles::beside) {
         Some(pair) if pair.exist()? => {
             files::certified("tls", &pair.certificate, &pair.key, provider)?
         }

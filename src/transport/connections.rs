@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::newcomers::Newcomers;
+use super::opened::Opened;
 
 /// Octets that may wait for one peer to read; a peer that lets more pile up is cut off.
 pub(super) const QUEUE_MAX: usize = 256 * 1024;
@@ -62,6 +63,7 @@ pub(super) struct Connections {
     next: AtomicU64,
     count: AtomicUsize,
     newcomers: Mutex<Newcomers>,
+    opened: Mutex<Opened>,
     displaced: AtomicU64,
     bounds: Bounds,
     reports: Reports,
@@ -81,6 +83,7 @@ impl Connections {
             next: AtomicU64::new(first_id()),
             count: AtomicUsize::new(0),
             newcomers: Mutex::default(),
+            opened: Mutex::default(),
             displaced: AtomicU64::new(0),
             bounds,
             reports,
@@ -126,7 +129,12 @@ impl Connections {
         name: Option<&str>,
     ) -> Option<Seat> {
         let name = name.map(|name| name.to_ascii_lowercase().into());
-        self.place(Handle { ours: true, name, ..Handle::new(transport, remote) })
+        let seat = self.place(Handle { ours: true, name, ..Handle::new(transport, remote) })?;
+        if transport == Transport::Tls {
+            let handle = seat.handle();
+            self.opened.lock().note(handle.id, (remote, handle.name.clone()));
+        }
+        Some(seat)
     }
 
     /// Notes that a connection has shown what it is for: others may not have its place.
@@ -203,6 +211,18 @@ impl Connections {
             (own, name) => own == name,
         };
         self.find(flow, |handle| handle.ours && same(handle.name.as_deref()))
+    }
+
+    /// What a TLS connection to the peer of `flow` has to prove: the address where the flow names
+    /// no connection, else what the one it names had to. `None`: that one was not ours, and its
+    /// far end not a listener.
+    pub(super) fn proof_for(&self, flow: &Flow) -> Option<Option<Box<str>>> {
+        if flow.connection == 0 {
+            return Some(None);
+        }
+        let opened = self.opened.lock();
+        let (remote, name) = opened.peer(flow.connection)?;
+        (*remote == flow.remote).then(|| name.clone())
     }
 
     fn find(&self, flow: &Flow, fits: impl Fn(&Handle) -> bool) -> Option<Arc<Handle>> {

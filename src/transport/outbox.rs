@@ -60,15 +60,24 @@ impl ShardOutbox {
         }
     }
 
-    /// Opens a connection for a message, where its flow does not name one that has gone.
+    /// Opens a connection for a message. Over TLS, whoever takes the place of a peer that has gone
+    /// has to prove what that one proved.
     fn connect(&mut self, flow: &Flow, message: &[u8], token: Option<SendToken>) {
-        // Whoever takes the place of a TLS peer has to prove what that peer proved.
-        let may = flow.transport != Transport::Tls || flow.connection == 0;
-        let handle = may.then(|| self.open(flow.transport, flow.remote, None)).flatten();
+        let handle = match flow.transport {
+            Transport::Tls => self.secure(flow),
+            transport => self.open(transport, flow.remote, None),
+        };
         let pushed = handle.map(|handle| handle.push(message, self.origin(token)));
         if pushed != Some(Ok(())) {
             self.failed(token);
         }
+    }
+
+    fn secure(&self, flow: &Flow) -> Option<Arc<Handle>> {
+        let connections = &self.shared.connections;
+        let name = connections.proof_for(flow)?;
+        let found = connections.proving(flow, name.as_deref());
+        found.or_else(|| self.open(flow.transport, flow.remote, name.as_deref()))
     }
 
     /// Has a connection opened by the shard of its peer, which reads it like any other.
@@ -119,7 +128,11 @@ impl Outbox for ShardOutbox {
         match (flow.transport, flow.connection) {
             (Transport::Udp, _) => true,
             (_, 0) => self.shared.connections.towards(flow).is_some(),
-            _ => self.shared.connections.named(flow).is_some(),
+            (Transport::Tcp, _) => self.shared.connections.named(flow).is_some(),
+            (Transport::Tls, _) => {
+                let connections = &self.shared.connections;
+                connections.named(flow).is_some() || connections.proof_for(flow).is_some()
+            }
         }
     }
 

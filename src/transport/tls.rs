@@ -22,13 +22,14 @@ use crate::tls::{Profiles, peer_identity};
 /// How long a handshake may take, the peer's first octet included.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Carries out the handshake of a connection that a peer opened to our address `local`.
+/// Carries out the handshake of a connection that a peer opened to our address `local`. What it
+/// makes is on the heap, where it is moved for the price of a pointer.
 pub(super) async fn accept<I: Intake>(
     stream: TcpStream,
     local: SocketAddr,
     handle: &Handle,
     station: &Station<I>,
-) -> Option<server::TlsStream<TcpStream>> {
+) -> Option<Box<server::TlsStream<TcpStream>>> {
     // On the heap, so that the connection does not keep its room for the rest of its life.
     let handshake = Box::pin(greet(stream, local, &station.shared.profiles));
     let (stream, session) = within_deadline(handshake, handle, station).await?;
@@ -41,7 +42,7 @@ pub(super) async fn connect<I: Intake>(
     stream: TcpStream,
     handle: &Handle,
     station: &Station<I>,
-) -> Option<client::TlsStream<TcpStream>> {
+) -> Option<Box<client::TlsStream<TcpStream>>> {
     let handshake = Box::pin(introduce(stream, handle, &station.shared.profiles));
     let (stream, session) = within_deadline(handshake, handle, station).await?;
     handle.agree(session);
@@ -78,11 +79,11 @@ async fn greet(
     stream: TcpStream,
     local: SocketAddr,
     profiles: &Profiles,
-) -> io::Result<(server::TlsStream<TcpStream>, Session)> {
+) -> io::Result<(Box<server::TlsStream<TcpStream>>, Session)> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let profile = profiles.server(local, hello.client_hello().server_name());
     let profile = profile.ok_or_else(|| io::Error::other("no TLS profile"))?;
-    let stream = hello.into_stream(profile.config.clone()).await?;
+    let stream = Box::new(hello.into_stream(profile.config.clone()).await?);
     let session = Session {
         // What a client showed was checked, or the handshake would have failed.
         peer: peer_identity(stream.get_ref().1.peer_certificates(), true),
@@ -98,7 +99,7 @@ async fn introduce(
     stream: TcpStream,
     handle: &Handle,
     profiles: &Profiles,
-) -> io::Result<(client::TlsStream<TcpStream>, Session)> {
+) -> io::Result<(Box<client::TlsStream<TcpStream>>, Session)> {
     let name = handle.name.as_deref();
     let profile = profiles.client(handle.remote, name);
     let server_name = match name {
@@ -106,7 +107,7 @@ async fn introduce(
         None => ServerName::IpAddress(handle.remote.ip().into()),
     };
     let connector = TlsConnector::from(profile.config.clone());
-    let stream = connector.connect(server_name, stream).await?;
+    let stream = Box::new(connector.connect(server_name, stream).await?);
     let session = Session {
         peer: peer_identity(stream.get_ref().1.peer_certificates(), profile.proves),
         own: profile.own.clone(),

@@ -40,6 +40,28 @@ async fn a_pinned_peer_is_reached_by_name_and_one_connection_serves_the_name() {
 }
 
 #[actix::test]
+async fn a_connection_of_ours_that_has_gone_is_opened_again_and_one_of_theirs_is_not() {
+    let peer = tls_server(profiles());
+    let ours = tls_server(pinning(&peer));
+    let mut outbox = ours.outbox();
+    let flow = outbox.connection_to(Transport::Tls, peer.address(), Some("b.example"));
+    let flow = flow.expect("a connection is begun");
+    outbox.send(&flow, OPTIONS, None);
+    let (theirs, _) = peer.recorder().message().await;
+    peer.transports.shared.connections.named(&theirs).expect("it stands").cut.notify_one();
+    while outbox.session(&flow).is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert!(outbox.is_open(&flow));
+    outbox.send(&flow, OPTIONS, None);
+    let (again, _) = peer.recorder().message().await;
+    assert_ne!(again.connection, theirs.connection);
+    assert!(!peer.outbox().is_open(&theirs));
+    peer.outbox().send(&theirs, OPTIONS, Some(SendToken(9)));
+    assert_eq!(peer.recorder().failure().await, SendToken(9));
+}
+
+#[actix::test]
 async fn a_peer_that_proves_nothing_gets_no_message_and_the_loss_is_reported() {
     let (peer, ours) = (tls_server(profiles()), tls_server(profiles()));
     let mut outbox = ours.outbox();
