@@ -267,3 +267,116 @@ impl ServerCertVerifier for Servers {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams,
+        ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+        RevokedCertParams, SerialNumber, date_time_ymd,
+    };
+    use rustls::crypto::aws_lc_rs::default_provider;
+    use std::time::Duration;
+
+    /// The middle of 2026.
+    const NOW: u64 = 1_782_000_000;
+
+    struct House {
+        issuer: Issuer<'static, KeyPair>,
+        own: CertificateDer<'static>,
+    }
+
+    impl House {
+        fn new() -> Self {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            let key = KeyPair::generate().expect("a key");
+            let own = params.self_signed(&key).expect("a certificate").der().clone();
+            Self { issuer: Issuer::new(params, key), own }
+        }
+
+        fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
+            let mut params =
+                CertificateParams::new(vec!["a.example".to_owned()]).expect("a host name");
+            change(&mut params);
+            let key = KeyPair::generate().expect("a key");
+            params.signed_by(&key, &self.issuer).expect("a certificate").der().clone()
+        }
+
+        /// A list that revokes number 77 until that year.
+        fn list(&self, year: i32) -> CertificateRevocationListDer<'static> {
+            let revoked = RevokedCertParams {
+                serial_number: SerialNumber::from(77),
+                revocation_time: date_time_ymd(2020, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            };
+            let list = CertificateRevocationListParams {
+                this_update: date_time_ymd(2020, 1, 1),
+                next_update: date_time_ymd(year, 1, 1),
+                crl_number: SerialNumber::from(1),
+                issuing_distribution_point: None,
+                revoked_certs: vec![revoked],
+                key_identifier_method: KeyIdMethod::Sha256,
+            };
+            list.signed_by(&self.issuer).expect("a list").der().clone()
+        }
+
+        fn measure(&self, year: i32) -> Measure {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.own.clone()).expect("an authority");
+            let authorities = Some(Arc::new(roots));
+            Measure { authorities, revocations: vec![self.list(year)], pinned: Vec::new() }
+        }
+    }
+
+    fn judged(measure: Measure, shown: &CertificateDer<'_>, name: &str) -> Result<(), Error> {
+        let judge = Servers::new(measure, &default_provider()).expect("lists that read");
+        let name = ServerName::try_from(name).expect("a name");
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
+        judge.verify_server_cert(shown, &[], &name, &[], now).map(drop)
+    }
+
+    #[test]
+    fn a_server_is_believed_by_chain_dates_lists_purpose_and_name_together() {
+        let (house, stranger) = (House::new(), House::new());
+        let accepted = |shown, name| judged(house.measure(2090), &shown, name).is_ok();
+        assert!(accepted(house.issue(|_| {}), "a.example"));
+        assert!(!accepted(house.issue(|_| {}), "b.example"), "another name");
+        assert!(!accepted(house.issue(|_| {}), "192.0.2.1"), "an address");
+        assert!(!accepted(stranger.issue(|_| {}), "a.example"), "another authority");
+        let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2026, 1, 1);
+        assert!(!accepted(house.issue(expired), "a.example"));
+        let early = |params: &mut CertificateParams| params.not_before = date_time_ymd(2027, 1, 1);
+        assert!(!accepted(house.issue(early), "a.example"));
+        let revoked = |params: &mut CertificateParams| {
+            params.serial_number = Some(SerialNumber::from(77));
+        };
+        assert!(!accepted(house.issue(revoked), "a.example"));
+        let client_only = |params: &mut CertificateParams| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        };
+        assert!(!accepted(house.issue(client_only), "a.example"));
+        let old_list = judged(house.measure(2026), &house.issue(|_| {}), "a.example");
+        assert!(old_list.is_err(), "nobody knows what was revoked since");
+    }
+
+    #[test]
+    fn a_pin_stands_alone_without_authorities_and_beside_them_where_there_are() {
+        let house = House::new();
+        let (shown, other) = (house.issue(|_| {}), house.issue(|_| {}));
+        let pinned = vec![fingerprint(&shown)];
+        let alone = Measure { pinned: pinned.clone(), ..Measure::default() };
+        assert_eq!(judged(alone.clone(), &shown, "b.example"), Ok(()));
+        assert!(judged(alone.clone(), &other, "a.example").is_err());
+        let both = Measure { pinned, ..house.measure(2090) };
+        assert_eq!(judged(both.clone(), &shown, "a.example"), Ok(()));
+        assert!(judged(both.clone(), &shown, "b.example").is_err());
+        assert!(judged(both, &other, "a.example").is_err());
+        let expired = house.issue(|params| params.not_after = date_time_ymd(2026, 1, 1));
+        let alone = Measure { pinned: vec![fingerprint(&expired)], ..Measure::default() };
+        assert!(judged(alone, &expired, "a.example").is_err(), "a pin does not outlive its dates");
+    }
+}
