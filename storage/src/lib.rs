@@ -11,6 +11,7 @@
 //! | `sled/` | the database |
 //! | `exports/` | checksummed copies of all rows, taken every ten minutes when something changed |
 //! | `bindings.journal` | the journal |
+//! | `self-signed.pem`, `.key` | the TLS pair of a first start, made and read by the server |
 //! | `*.damaged-<unix time>` | what did not open and was replaced, kept for inspection |
 
 mod error;
