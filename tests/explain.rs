@@ -3,8 +3,12 @@
 
 mod harness;
 
+use std::net::{Ipv4Addr, UdpSocket};
+
 use harness::call::{establish, hang_up, invite};
-use harness::{DOMAIN, Setup, Subject, eventually};
+use harness::dns::NameServer;
+use harness::link::Link;
+use harness::{DOMAIN, Phone, Request, Setup, Subject, eventually, invite_ringing};
 use serde_json::{Value, json};
 
 /// The decisions on what is asked about.
@@ -158,6 +162,185 @@ fn what_the_callee_answers_is_not_taken_for_a_refusal_of_ours() {
     assert_eq!(alice.final_to(&call).status(), 486);
     let row = last(&server, call.header("Call-ID"));
     assert_eq!((&row["reason"], &row["status"]), (&json!("callee-declined"), &json!(486)));
+}
+
+/// What a stranger can be refused for, without any answer of ours but that.
+fn refused_strangers(server: &Subject, phone: &Phone) -> Vec<(&'static str, Request)> {
+    let call = |uri: &str| invite(phone, uri);
+    let (bob, foreign) = (server.uri("bob"), "sip:x@elsewhere.example");
+    let contacts = phone.request("MESSAGE", &bob);
+    vec![
+        ("not-relaying", call(foreign)),
+        ("pstn-not-allowed", call(&server.uri("+33123456789"))),
+        ("preloaded-route", call(&bob).with("Route", "<sip:192.0.2.7;lr>")),
+        ("not-found", call(&server.uri("nobody"))),
+        ("address-incomplete", call(&format!("sip:{DOMAIN}"))),
+        ("unsupported-uri-scheme", call("http://sip.example.org/")),
+        ("too-many-hops", call(&bob).set("Max-Forwards", "0")),
+        ("max-breadth", call(&bob).with("Max-Breadth", "0")),
+        ("bad-extension", call(&bob).with("Proxy-Require", "teleport")),
+        ("malformed", call(&bob).set("CSeq", "1 BYE")),
+        ("no-such-transaction", phone.request("BYE", &server.uri("nobody")).tagged("t")),
+        ("stray-ack", phone.request("ACK", &bob).tagged("t")),
+        ("stray-cancel", phone.request("CANCEL", &bob)),
+        ("scanner", contacts.with("User-Agent", "friendly-scanner")),
+        ("not-here", phone.request("PUBLISH", &bob)),
+        ("proxy-authentication", call(&bob).by(&server.uri("alice"))),
+        ("unauthorized", phone.request("REGISTER", &bob)),
+        ("bad-credentials", {
+            phone.request("REGISTER", &bob).with("Authorization", "Digest username=\"bob\"")
+        }),
+    ]
+}
+
+#[test]
+fn every_refusal_a_stranger_meets_is_explained_by_its_call_id() {
+    let gateway = "127.0.0.200:5060";
+    let server = Setup::users(&["alice", "bob"]).no_flood().gateway(gateway).start();
+    let mut phone = server.stranger(66);
+    for (reason, request) in refused_strangers(&server, &phone) {
+        phone.send(&request);
+        let row = last(&server, request.header("Call-ID"));
+        assert_eq!(row["reason"], reason, "{row}");
+        assert_eq!(row["source"], format!("udp:{}", phone.local));
+        let says = row["says"].as_str().expect("a sentence");
+        assert!(!says.is_empty() && row["undo"] != "", "{row}");
+        let silent = ["stray-ack", "stray-cancel"].contains(&reason);
+        assert_eq!(row["status"].is_null(), silent, "{row}");
+    }
+    phone.send_raw(
+        b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\n\
+        To: <sip:a@b>;tag=2\r\nCall-ID: stray-one\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!(last(&server, "stray-one")["reason"], "stray-response");
+    let status = server.listing(&["status"]);
+    assert!(status["refusals"]["stray-response"].as_u64() >= Some(1), "{status}");
+    assert!(status["refused"].as_u64() >= Some(18) && status["decisions"]["strangers"] != 0);
+}
+
+/// What a user of ours is refused for once he has shown who he is.
+fn refused_users(server: &Subject, alice: &mut Phone) -> Vec<(&'static str, Request)> {
+    let call = |uri: &str| invite(alice, uri);
+    let contacts = |header: &str| {
+        let register = alice.request("REGISTER", &format!("sip:{DOMAIN}"));
+        register.set("To", format!("<{}>", alice.aor)).set("Contact", header)
+    };
+    vec![
+        ("egress-denied", call("sip:x@10.1.2.3")),
+        ("unavailable", call(&server.uri("carol"))),
+        ("method-not-allowed", alice.request("MESSAGE", &server.uri("bob"))),
+        ("interval-too-brief", contacts(&format!("<{}>;expires=5", alice.contact))),
+        ("too-many-contacts", {
+            contacts("<sip:alice@127.0.0.2:7001>, <sip:alice@127.0.0.2:7002>")
+        }),
+        ("unresolved", call("sip:x@nowhere.invalid")),
+        ("next-hop-failed", call("sip:x@127.0.0.77:9;transport=tcp")),
+    ]
+}
+
+#[test]
+fn every_refusal_a_user_meets_is_explained_with_his_name() {
+    let names = NameServer::start(&[]);
+    let keys = json!({
+        "registrar": { "contacts_max": 1 },
+        "dns": { "servers": [names.address] },
+        "egress": { "allow": ["127.0.0.77/32"] },
+    });
+    let server = Setup::users(&["alice", "bob", "carol"]).no_flood().config(keys).start();
+    let (mut alice, mut bob) = (server.phone("alice", 2), server.phone("bob", 3));
+    let register = bob.registration(3600).with("Allow", "INVITE, ACK, BYE, CANCEL");
+    assert_eq!(bob.ask_as(register).status(), 200);
+    let user = format!("alice@{DOMAIN}");
+    for (reason, request) in refused_users(&server, &mut alice) {
+        let answer = alice.ask_as(request.clone());
+        assert!(answer.status() >= 400, "{reason}: {}", answer.start);
+        let row = last(&server, request.header("Call-ID"));
+        assert_eq!((&row["reason"], &row["user"]), (&json!(reason), &json!(user)), "{row}");
+        assert_eq!(row["status"], json!(answer.status()));
+    }
+    let rows = decisions(&server, &user);
+    let all = rows.iter().map(|row| rule(row, "egress") + &rule(row, "dns")).collect::<String>();
+    assert!(all.contains("10.1.2.3:5060 is private and not in egress.allow"), "{all}");
+    assert!(all.contains("nowhere.invalid: "), "{all}");
+}
+
+#[test]
+fn bad_proofs_are_explained_with_whose_they_are() {
+    let server = Setup::users(&["alice", "bob"]).no_flood().start();
+    let mut alice = server.phone("alice", 2);
+    let asked = alice.registration(600);
+    let challenged = alice.ask(&asked);
+    let nonce = challenged.header("www-authenticate").expect("a challenge");
+    let nonce = nonce.split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let nonce = nonce.expect("a nonce").to_owned();
+    let proof = |user: &str, nonce: &str, uri: &str, more: &str| {
+        format!(
+            "Digest username=\"{user}\", realm=\"{DOMAIN}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+             response=\"00000000000000000000000000000000\"{more}"
+        )
+    };
+    let own = format!("sip:{DOMAIN}");
+    let cases = [
+        ("identity-mismatch", proof("bob", &nonce, &own, "")),
+        ("digest-uri-mismatch", proof("alice", &nonce, "sip:x@elsewhere.example", "")),
+        ("algorithm-not-offered", proof("alice", &nonce, &own, ", algorithm=SHA-256")),
+        ("stale-nonce", proof("alice", "AAAA", &own, "")),
+        ("wrong-password", proof("alice", &nonce, &own, "")),
+    ];
+    for (reason, value) in cases {
+        let request = alice.registration(600).set("Call-ID", reason).set("Authorization", value);
+        alice.ask(&request);
+        let row = last(&server, reason);
+        assert_eq!(row["reason"], reason, "{row}");
+        let whose = if reason == "identity-mismatch" { "bob" } else { "alice" };
+        assert_eq!(row["user"], format!("{whose}@{DOMAIN}"));
+    }
+    let by_credentials = decisions(&server, &format!("bob@{DOMAIN}"));
+    assert_eq!(by_credentials.len(), 1, "found by whose credentials were shown");
+}
+
+#[test]
+fn a_gateway_that_fails_is_named_with_what_it_said() {
+    let sockets = [9, 10].map(|last| UdpSocket::bind((Ipv4Addr::new(127, 0, 0, last), 0)));
+    let sockets = sockets.map(|socket| socket.expect("a socket"));
+    let uri = |socket: &UdpSocket| {
+        format!("sip:{};transport=udp", socket.local_addr().expect("a bound socket"))
+    };
+    let gateways = sockets.each_ref().map(uri);
+    let server = Setup::users(&["alice"]).no_flood().gateways(json!(gateways)).start();
+    let [mut first, mut second] = sockets.map(|socket| {
+        Phone::new(Link::Udp(socket), server.address, "gateway", server.transcript.clone())
+    });
+    let mut alice = server.phone("alice", 2);
+    let call = invite(&alice, &server.uri("+33123456789"));
+    let call = alice.send_as(call);
+    let arrived = first.expect_request("INVITE");
+    first.respond(&arrived, 503, "Service Unavailable");
+    let arrived = second.expect_request("INVITE");
+    second.respond(&arrived, 486, "Busy Here");
+    assert_eq!(alice.final_to(&call).status(), 486);
+    let row = last(&server, call.header("Call-ID"));
+    let (peers, one, two) = (rule(&row, "peer"), first.local, second.local);
+    for part in [format!("{one} answered 503"), format!("{two} answered 486")] {
+        assert!(peers.contains(&part), "{part} in {peers}");
+    }
+    assert_eq!((&row["reason"], &row["status"]), (&json!("callee-declined"), &json!(486)));
+    assert!(rule(&row, "relay").contains("telephone number +33123456789"), "{row}");
+}
+
+#[test]
+fn a_call_the_caller_gave_up_says_so() {
+    let server = Setup::users(&["alice", "bob"]).start();
+    let (mut alice, mut bob) = (server.phone("alice", 2), server.phone("bob", 3));
+    bob.register();
+    let (call, arrived) = invite_ringing(&mut alice, &mut bob, &server.uri("bob"));
+    alice.ask(&call.cancel());
+    bob.expect_request("CANCEL");
+    bob.respond(&arrived, 487, "Request Terminated");
+    assert_eq!(alice.final_to(&call).status(), 487);
+    let row = last(&server, call.header("Call-ID"));
+    assert_eq!(row["reason"], "request-terminated");
+    assert_eq!(rule(&row, "cancel"), "by the caller");
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub struct Decision {
     pub first_ms: u64,
     /// When it was made last.
     pub last_ms: u64,
+    /// Its place among the decisions of its shard.
+    pub turn: u64,
     /// How often; the other parts are those of the last time.
     pub times: u32,
     /// Where the message came from.
@@ -66,12 +68,21 @@ pub struct Decision {
     pub rules: Vec<(String, String)>,
 }
 
+impl Decision {
+    /// Puts decisions in the order in which they were made.
+    pub fn when(&self) -> (u64, u64) {
+        (self.last_ms, self.turn)
+    }
+}
+
 /// A slot of a ring.
 #[derive(Debug)]
 pub(super) struct Record {
     pub serial: u64,
     pub first_ms: u64,
     pub last_ms: u64,
+    /// Puts what happened within one millisecond in order.
+    pub turn: u64,
     pub times: u32,
     pub outcome: Outcome,
     flow: Flow,
@@ -87,6 +98,7 @@ impl Default for Record {
             serial: 0,
             first_ms: 0,
             last_ms: 0,
+            turn: 0,
             times: 0,
             outcome: Outcome::PENDING,
             flow,
@@ -113,6 +125,9 @@ impl Record {
     /// Adds rules, as far as there is room for whole ones.
     pub fn add(&mut self, rules: &str) {
         let room = (self.rules_start() + RULES_MAX).saturating_sub(self.text.len());
+        if rules.len() <= room {
+            return self.text.push_str(rules);
+        }
         let fits = rules.floor_char_boundary(room);
         let whole = rules[..fits].rfind('\n').map_or(0, |end| end + 1);
         self.text.push_str(&rules[..whole]);
@@ -121,7 +136,7 @@ impl Record {
     /// The same decision once more: the later text stands.
     pub fn repeat(&mut self, later: &mut Self) {
         self.times = self.times.saturating_add(1);
-        self.last_ms = later.last_ms;
+        (self.last_ms, self.turn) = (later.last_ms, later.turn);
         self.flow = later.flow;
         std::mem::swap(&mut self.text, &mut later.text);
         std::mem::swap(&mut self.ends, &mut later.ends);
@@ -177,6 +192,7 @@ impl Record {
         Decision {
             first_ms: self.first_ms,
             last_ms: self.last_ms,
+            turn: self.turn,
             times: self.times,
             flow: self.flow,
             method: self.method().to_owned(),
@@ -197,6 +213,11 @@ pub(super) fn cut(text: &str, octets_max: usize) -> &str {
 
 /// Appends octets from the network, cut, as text.
 fn push_octets(out: &mut String, octets: &[u8]) {
+    if octets.len() <= VALUE_MAX
+        && let Ok(text) = std::str::from_utf8(octets)
+    {
+        return out.push_str(text);
+    }
     let end = out.len() + VALUE_MAX;
     for chunk in octets.utf8_chunks() {
         let mark = if chunk.invalid().is_empty() { "" } else { "\u{fffd}" };
@@ -218,7 +239,7 @@ struct Bounded<'a> {
 impl fmt::Write for Bounded<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.end.saturating_sub(self.out.len());
-        self.out.push_str(cut(text, room));
+        self.out.push_str(if text.len() <= room { text } else { cut(text, room) });
         Ok(())
     }
 }
@@ -233,7 +254,7 @@ pub(super) fn push_rule(out: &mut String, name: &str, value: fmt::Arguments<'_>)
     let start = out.len();
     // Writing to a String cannot fail.
     Bounded { end: start + VALUE_MAX, out }.write_fmt(value).ok();
-    if out[start..].contains(['\n', '\r']) {
+    if out.as_bytes()[start..].iter().any(|octet| matches!(octet, b'\n' | b'\r')) {
         let one_line = out[start..].replace(['\n', '\r'], " ");
         out.truncate(start);
         out.push_str(&one_line);

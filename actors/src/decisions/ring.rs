@@ -94,10 +94,10 @@ impl Ring {
     }
 
     /// Ends a record, or counts it as a repetition of another.
-    pub fn close(&mut self, id: RecordId, outcome: Outcome, now_ms: u64) {
+    pub fn close(&mut self, id: RecordId, outcome: Outcome, now_ms: u64, turn: u64) {
         let record = self.records.get_mut(id.slot).filter(|record| record.serial == id.serial);
         let Some(record) = record else { return };
-        (record.outcome, record.last_ms) = (outcome, now_ms);
+        (record.outcome, record.last_ms, record.turn) = (outcome, now_ms, turn);
         let (source, method) = (record.flow().source(), record.method());
         let hash = self.hasher.hash_one((source, method, outcome.reason, outcome.status));
         let place = hash as usize % RECENT;

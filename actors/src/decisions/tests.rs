@@ -136,6 +136,19 @@ fn an_open_record_takes_the_rules_that_come_later() {
 }
 
 #[test]
+fn what_happens_within_one_millisecond_stays_in_order() {
+    let mut decisions = Decisions::default();
+    let whos = [Who::Stranger, Who::Known, Who::Stranger];
+    for (status, who) in whos.into_iter().enumerate() {
+        let outcome = Outcome { status: status as u16, ..REFUSED };
+        decisions.note(who, &message(7, "same"), outcome, 1);
+    }
+    let rows = told(&decisions, by_source(7));
+    let order: Vec<u16> = rows.iter().map(|row| row.outcome.status).collect();
+    assert_eq!(order, [0, 1, 2]);
+}
+
+#[test]
 fn a_record_whose_slot_is_taken_is_left_alone() {
     let mut decisions = Decisions::default();
     let note = decisions.open(Who::Stranger, &message(1, "old"), 1);

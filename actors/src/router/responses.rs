@@ -222,6 +222,9 @@ impl Router {
         let response = response.view();
         let changed = (response.status() != status).then_some((status, reason(status)));
         edit::forward_response(&mut self.out, response, changed);
+        if relay.context.cancelled() {
+            self.tell_cancelled(transaction, status);
+        }
         self.respond(key, transaction, status);
     }
 

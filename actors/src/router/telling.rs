@@ -79,11 +79,22 @@ impl Router {
 
     /// The final response of a callee goes back.
     pub(super) fn tell_final(&self, transaction: &mut ServerTransaction, status: u16) {
-        let Some(note) = transaction.note.take() else { return };
         let request = transaction.request.as_deref();
         let in_dialog = request.is_some_and(|request| request.view().to_tag().is_some());
-        let (outcome, now) = (Outcome::relayed(status, in_dialog), crate::clock::now());
-        self.decisions.borrow_mut().close(note, outcome, self.at_ms(now));
+        self.tell_relayed(transaction, Outcome::relayed(status, in_dialog));
+    }
+
+    /// The same after the caller's CANCEL.
+    pub(super) fn tell_cancelled(&self, transaction: &mut ServerTransaction, status: u16) {
+        let reason = Refusal::RequestTerminated.id();
+        self.tell_relayed(transaction, Outcome { verdict: Verdict::Relayed, reason, status });
+    }
+
+    fn tell_relayed(&self, transaction: &mut ServerTransaction, outcome: Outcome) {
+        if let Some(note) = transaction.note.take() {
+            let now_ms = self.at_ms(crate::clock::now());
+            self.decisions.borrow_mut().close(note, outcome, now_ms);
+        }
     }
 
     /// A branch goes out.
