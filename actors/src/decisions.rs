@@ -162,6 +162,8 @@ pub struct Told {
     pub strangers_since_ms: u64,
     /// Datagrams dropped unread under the ban of the source asked for.
     pub dropped: u64,
+    /// Messages of anyone dropped unread for want of room since the start.
+    pub shed: u64,
 }
 
 impl Told {
@@ -172,6 +174,7 @@ impl Told {
         self.known_since_ms = self.known_since_ms.max(other.known_since_ms);
         self.strangers_since_ms = self.strangers_since_ms.max(other.strangers_since_ms);
         self.dropped += other.dropped;
+        self.shed += other.shed;
     }
 }
 
@@ -274,6 +277,7 @@ impl Decisions {
             known_since_ms: self.known.forgotten_before_ms(),
             strangers_since_ms: self.strangers.forgotten_before_ms(),
             dropped: 0,
+            shed: 0,
         }
     }
 

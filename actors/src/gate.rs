@@ -30,6 +30,9 @@ use crate::wire::Batch;
 /// Flood actors per shard.
 pub const FLOOD_ACTORS_MAX: usize = 10_000;
 
+/// Senders remembered of a batch that is shed.
+const SHED_TOLD_MAX: usize = 8;
+
 /// Batches that wait for the gate.
 pub const GATE_MAILBOX: usize = 4_096;
 
@@ -155,9 +158,23 @@ impl Gate {
 
     fn to_flood_actor(&self, source: SourceKey, metered: Metered) {
         let Some(flood) = self.floods.get(&source) else { return };
-        let messages = metered.batch.len();
-        if flood.try_send(metered).is_err() {
-            self.shared.counters.shed("flood-mailbox", messages);
+        if let Err(refused) = flood.try_send(metered) {
+            let (SendError::Full(metered) | SendError::Closed(metered)) = refused;
+            self.shed("flood-mailbox", &metered.batch);
+        }
+    }
+
+    /// Counts what the next stage has no room for, and remembers the first few senders: there is
+    /// no time for more now.
+    fn shed(&self, mailbox: &'static str, batch: &Batch) {
+        self.shared.counters.shed(mailbox, batch.len());
+        let now_ms = self.shared.clock.unix_ms(now());
+        let outcome = Outcome::refused(&Refusal::Shed);
+        let mut decisions = self.decisions.borrow_mut();
+        for (flow, _) in batch.iter().take(SHED_TOLD_MAX) {
+            decisions.start();
+            decisions.rule("overload", format_args!("{mailbox} is full"));
+            decisions.note(Who::Stranger, &Seen::unread(flow), outcome, now_ms);
         }
     }
 
@@ -206,9 +223,9 @@ impl Handler<Inbound> for Gate {
         if batch.is_empty() {
             return recycle(&self.pool, batch);
         }
-        let messages = batch.len();
-        if self.router.try_send(Admitted(batch)).is_err() {
-            self.shared.counters.shed("router-mailbox", messages);
+        if let Err(refused) = self.router.try_send(Admitted(batch)) {
+            let (SendError::Full(Admitted(batch)) | SendError::Closed(Admitted(batch))) = refused;
+            self.shed("router-mailbox", &batch);
         }
     }
 }

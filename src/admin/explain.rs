@@ -193,6 +193,8 @@ pub struct MemoryRow {
     pub known_since: Option<String>,
     /// The same of strangers.
     pub strangers_since: Option<String>,
+    /// Messages of anyone dropped unread for want of room since the start.
+    pub shed: u64,
 }
 
 /// What a running server knows, in the order it is shown.
@@ -206,6 +208,7 @@ pub fn running(about: &About, mode: GuardMode, bans: Vec<BanRow>, told: &Told) -
         stopped: false,
         known_since: since(told.known_since_ms),
         strangers_since: since(told.strangers_since_ms),
+        shed: told.shed,
     }));
     rows
 }

@@ -125,6 +125,12 @@ impl Answer {
         if self.decisions.is_empty() {
             say(&format!("nothing was seen of {about} lately"))?;
         }
+        if self.memory.shed > 0 {
+            let shed = self.memory.shed;
+            say(&format!(
+                "for want of room {shed} messages were dropped unread, whoever sent them"
+            ))?;
+        }
         let since = |since: &Option<String>| match since {
             Some(since) => format!("since {since}"),
             None => "since the start".to_owned(),

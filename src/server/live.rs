@@ -139,7 +139,11 @@ impl Live for LiveServer {
     }
 
     async fn explain(&self, asked: &Asked) -> Result<Told, AdminError> {
-        Ok(self.edge.explain(asked).await)
+        let mut told = self.edge.explain(asked).await;
+        let counters = self.counters();
+        let shed = counters.iter().filter(|(name, _)| name.starts_with("shed:"));
+        told.shed = shed.map(|(_, count)| count).sum();
+        Ok(told)
     }
 
     async fn ban(&self, ban: &Ban) -> Result<(), AdminError> {
