@@ -1,19 +1,66 @@
 //! One actor per guarded key that has failed: owns the failures and the timer that forgets them.
 //! Its mailbox serialises the attempts, so no interleaving gets a fourth evaluation (P6).
+//!
+//! What is guarded is open: a [`Keeper`] knows what the users show and whether it is right. Rempart
+//! guards digest credentials ([`digest_guard`](crate::digest_guard)); this is a guard of a user
+//! with a PIN:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use actix::Actor;
+//! use rempart_actors::auth_guard::{Attempt, AuthGuard, GuardKey, Judgement, Keeper};
+//! use rempart_actors::settings::GuardRule;
+//! use rempart_actors::suspensions::Suspensions;
+//! use rempart_sip::flow::SourceKey;
+//! use rempart_sip::uri::Aor;
+//!
+//! struct Pin(Suspensions);
+//!
+//! impl Keeper for Pin {
+//!     type Proof = u16;
+//!
+//!     fn rule(&self) -> GuardRule {
+//!         GuardRule::default()
+//!     }
+//!
+//!     fn is_right(&self, _user: &Aor, pin: &u16) -> bool {
+//!         *pin == 4711
+//!     }
+//!
+//!     fn suspensions(&self) -> &Suspensions {
+//!         &self.0
+//!     }
+//! }
+//!
+//! actix::System::new().block_on(async {
+//!     let source = SourceKey::of([192, 0, 2, 7].into());
+//!     let user = Aor::new(b"alice", "example.org").expect("an address of record");
+//!     let key = GuardKey { user, source: Some(source) };
+//!     let guard = AuthGuard::fresh(key.clone(), Arc::new(Pin(Suspensions::default()))).start();
+//!     let mut judgements = Vec::new();
+//!     for proof in [1, 2, 3, 4711] {
+//!         let attempt = Attempt { key: key.clone(), source, proof };
+//!         judgements.push(guard.send(attempt).await.expect("the guard lives"));
+//!     }
+//!     // The right PIN comes too late: three failures suspend for a quarter of an hour.
+//!     let wrong = |failures| Judgement::Wrong { failures };
+//!     assert_eq!(judgements, [wrong(1), wrong(2), wrong(3), Judgement::Suspended]);
+//! });
+//! ```
 
 use std::sync::Arc;
 
 use actix::prelude::*;
-use rempart_sip::digest::{Algorithm, Credentials};
 use rempart_sip::flow::SourceKey;
-use rempart_sip::transaction::TransactionKey;
 use rempart_sip::uri::Aor;
+use rempart_storage::Suspension;
 use tracing::warn;
 
-use crate::clock::now;
+use crate::clock::{now, now_unix};
 use crate::directory::Retire;
-use crate::router::Judged;
-use crate::shared::Shared;
+use crate::settings::GuardRule;
+use crate::suspensions::Suspensions;
 use crate::tally::Tally;
 
 /// What failures are counted by: the pair, or the user alone (`seed-user`).
@@ -25,28 +72,20 @@ pub struct GuardKey {
     pub source: Option<SourceKey>,
 }
 
-/// Credentials on a valid nonce, to be judged.
+/// Something a user shows, to be judged: answered with a [`Judgement`].
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Attempt {
+#[rtype(result = "Judgement")]
+pub struct Attempt<P> {
     /// What it counts against.
     pub key: GuardKey,
     /// Where it came from, for the log.
     pub source: SourceKey,
-    /// The request's method.
-    pub method: Vec<u8>,
-    /// The header value with the credentials.
-    pub credentials: Vec<u8>,
-    /// The algorithm where the credentials name none.
-    pub algorithm: Algorithm,
-    /// The waiting transaction.
-    pub transaction: TransactionKey,
-    /// The shard where it waits.
-    pub shard: usize,
+    /// What the user shows.
+    pub proof: P,
 }
 
 /// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
 pub enum Judgement {
     /// The password is right.
     Right,
@@ -59,43 +98,83 @@ pub enum Judgement {
     Suspended,
 }
 
-/// Guards one key (R54, R63, R68).
-pub struct AuthGuard {
-    key: GuardKey,
-    tally: Tally,
-    shared: Arc<Shared>,
+/// Knows the users' secrets and keeps the suspensions. One serves all guards of a house.
+///
+/// Its methods are called on the guards' arbiter: a slow hash belongs on an arbiter of its own.
+pub trait Keeper: Send + Sync + 'static {
+    /// What a user shows.
+    type Proof: Send + 'static;
+
+    /// The rule in force.
+    fn rule(&self) -> GuardRule;
+
+    /// Whether `proof` is right for `user`. An unknown user must cost the same time.
+    fn is_right(&self, user: &Aor, proof: &Self::Proof) -> bool;
+
+    /// Who is suspended. Outside the actors, so that an evicted guard frees nobody.
+    fn suspensions(&self) -> &Suspensions;
+
+    /// Hears of a suspension that is in force from now on: the place to persist it.
+    fn suspended(&self, _suspension: Suspension) {}
 }
 
-impl AuthGuard {
+/// Guards one key (R54, R63, R68).
+pub struct AuthGuard<K> {
+    key: GuardKey,
+    tally: Tally,
+    keeper: Arc<K>,
+}
+
+impl<K: Keeper> AuthGuard<K> {
     /// A guard that already knows of `tally`.
-    pub fn new(key: GuardKey, tally: Tally, shared: Arc<Shared>) -> Self {
-        Self { key, tally, shared }
+    pub fn new(key: GuardKey, tally: Tally, keeper: Arc<K>) -> Self {
+        Self { key, tally, keeper }
     }
 
-    fn judge(&mut self, attempt: &Attempt, ctx: &mut Context<Self>) -> Judgement {
+    /// A guard that knows of no failure.
+    pub fn fresh(key: GuardKey, keeper: Arc<K>) -> Self {
+        let tally = Tally::new(keeper.rule(), now());
+        Self::new(key, tally, keeper)
+    }
+
+    pub(crate) fn keeper(&self) -> &K {
+        &self.keeper
+    }
+
+    pub(crate) fn judge(
+        &mut self,
+        attempt: &Attempt<K::Proof>,
+        ctx: &mut Context<Self>,
+    ) -> Judgement {
         if self.tally.suspended_until(now()).is_some() {
             return Judgement::Suspended;
         }
-        if evaluate(&self.shared, attempt) {
+        if self.keeper.is_right(&self.key.user, &attempt.proof) {
             // R61: success forgets every failure, and with them the guard: once it has judged what
             // waits in its mailbox, which a stop would lose.
-            self.tally = Tally::new(self.shared.settings().guard, now());
+            self.tally = Tally::new(self.keeper.rule(), now());
             ctx.notify(Rest);
             return Judgement::Right;
         }
-        if self.tally.fail(now()) {
-            self.suspend(attempt.source);
-        }
+        self.fail(attempt.source);
         Judgement::Wrong { failures: self.tally.failures() }
     }
 
-    fn suspend(&mut self, source: SourceKey) {
+    /// Counts a failure; the one that reaches the limit suspends the key at once (R59).
+    pub(crate) fn fail(&mut self, source: SourceKey) {
+        let now = now();
+        if !self.tally.fail(now) {
+            return;
+        }
+        let (user, failures) = (&self.key.user, self.tally.failures());
         warn!(
-            event = "guard.suspend", source = %source.address(), user = %self.key.user,
-            failures = self.tally.failures(), "auth failed 3rd time"
+            event = "guard.suspend", source = %source.address(), %user, failures,
+            "auth failed 3rd time"
         );
-        if let Some(until) = self.tally.suspended_until(now()) {
-            self.shared.suspend(self.key.clone(), until);
+        if let Some(until) = self.tally.suspended_until(now) {
+            let suspensions = self.keeper.suspensions();
+            let row = suspensions.insert(self.key.clone(), until, now, now_unix());
+            self.keeper.suspended(row);
         }
     }
 
@@ -108,7 +187,7 @@ impl AuthGuard {
     }
 }
 
-impl Actor for AuthGuard {
+impl<K: Keeper> Actor for AuthGuard<K> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -121,7 +200,7 @@ impl Actor for AuthGuard {
 #[rtype(result = "()")]
 struct Rest;
 
-impl Handler<Rest> for AuthGuard {
+impl<K: Keeper> Handler<Rest> for AuthGuard<K> {
     type Result = ();
 
     fn handle(&mut self, _: Rest, ctx: &mut Self::Context) {
@@ -131,7 +210,7 @@ impl Handler<Rest> for AuthGuard {
     }
 }
 
-impl Handler<Retire> for AuthGuard {
+impl<K: Keeper> Handler<Retire> for AuthGuard<K> {
     type Result = ();
 
     fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
@@ -139,19 +218,10 @@ impl Handler<Retire> for AuthGuard {
     }
 }
 
-impl Handler<Attempt> for AuthGuard {
-    type Result = ();
+impl<K: Keeper> Handler<Attempt<K::Proof>> for AuthGuard<K> {
+    type Result = Judgement;
 
-    fn handle(&mut self, attempt: Attempt, ctx: &mut Self::Context) {
-        let judgement = self.judge(&attempt, ctx);
-        let judged = Judged { transaction: attempt.transaction, judgement };
-        self.shared.tell(attempt.shard, judged);
+    fn handle(&mut self, attempt: Attempt<K::Proof>, ctx: &mut Self::Context) -> Judgement {
+        self.judge(&attempt, ctx)
     }
-}
-
-/// Whether the password is right. Unknown users are checked against a dummy, at the same cost.
-pub fn evaluate(shared: &Shared, attempt: &Attempt) -> bool {
-    let Ok(credentials) = Credentials::parse(&attempt.credentials) else { return false };
-    let verify = |ha1: &_| credentials.verify(&attempt.method, ha1, attempt.algorithm);
-    shared.accounts.check(&attempt.key.user, verify)
 }

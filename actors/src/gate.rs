@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use rempart_sip::flow::SourceKey;
 use rempart_sip::refusal::Refusal;
-use rempart_storage::{Ban, Evidence};
+use rempart_storage::Ban;
 use tracing::{debug, warn};
 
-use crate::bans::{Bans, network};
+use crate::bans::Bans;
 use crate::clock::{now, now_unix};
 use crate::decisions::{Asked, Memory, Outcome, Seen, Told, Verdict, Who};
 use crate::directory::Directory;
 use crate::door::{Pool, recycle};
-use crate::flood::{Flood, Metered, Offence};
+use crate::flood::{Banned, Flood, Metered, Offence};
 use crate::meter::{Meter, threshold};
 use crate::router::{Admitted, Router};
 use crate::scribe::Record;
@@ -40,16 +40,6 @@ pub const GATE_MAILBOX: usize = 4_096;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Inbound(pub Batch);
-
-/// A flood actor's word that its source crossed the limit.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Banned {
-    /// The source.
-    pub source: SourceKey,
-    /// What crossed the limit.
-    pub offence: Offence,
-}
 
 /// Bans a source; asked by an operator.
 #[derive(Message)]
@@ -149,7 +139,7 @@ impl Gate {
             Counted::Pass | Counted::Full => true,
             Counted::Hot { times, count } => {
                 let meter = Meter::new(*rule, times.into_iter().take(count), now);
-                let (next, gate) = (self.router.clone(), ctx.address());
+                let (next, gate) = (self.router.clone(), ctx.address().recipient());
                 self.floods.get_or_start(&source, || Flood::new(source, meter, next, gate));
                 false
             }
@@ -233,23 +223,12 @@ impl Handler<Inbound> for Gate {
 impl Handler<Banned> for Gate {
     type Result = ();
 
-    fn handle(&mut self, Banned { source, offence }: Banned, _: &mut Self::Context) {
+    fn handle(&mut self, banned: Banned, _: &mut Self::Context) {
         let Some(rule) = self.shared.settings().flood else { return };
-        let (since, ip) = (now_unix(), source.address());
-        let evidence = match offence.flow.transport.reliable() {
-            true => Evidence::Proven,
-            false => Evidence::Unproven,
-        };
-        let ban = Ban {
-            source: network(source),
-            reason: "flooding".to_owned(),
-            evidence,
-            since,
-            until: since + rule.ban.as_secs_f64().ceil() as u64,
-            level: 0,
-        };
-        alert(ip, &offence, &rule);
-        self.tell_banned(&offence, &rule);
+        let (since, ip) = (now_unix(), banned.source.address());
+        let ban = banned.row(&rule, since);
+        alert(ip, &banned.offence, &rule);
+        self.tell_banned(&banned.offence, &rule);
         self.shared.write(Record::Ban(ban.clone()));
         self.ban(ban, since);
     }

@@ -1,57 +1,66 @@
-//! The guarded keys of one shard: which of them have a guard, and who judges an attempt.
+//! The guarded keys of one shard, or of any login: which of them have a guard, and who judges an
+//! attempt.
 
 use std::sync::Arc;
 
-use crate::auth_guard::{Attempt, AuthGuard, GuardKey, Judgement, evaluate};
+use actix::Addr;
+
+use crate::auth_guard::{Attempt, AuthGuard, GuardKey, Judgement, Keeper};
 use crate::clock::now;
 use crate::directory::Directory;
-use crate::shared::Shared;
-use crate::tally::Tally;
+use crate::settings::GuardMode;
 
 /// Guard actors per shard.
 pub const GUARDS_MAX: usize = 10_000;
 
-/// See the module.
-pub struct GuardDesk {
-    shared: Arc<Shared>,
-    guards: Directory<GuardKey, AuthGuard>,
+/// Who judges an attempt.
+pub enum Ruling<'a, K: Keeper> {
+    /// The desk has judged.
+    Now(Judgement),
+    /// The key has failed before: its guard judges, one attempt after the other. Send it the
+    /// attempt; a guard that does not take it refuses: closed, never open.
+    Ask(&'a Addr<AuthGuard<K>>),
 }
 
-impl GuardDesk {
-    /// The desk of one shard.
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, guards: Directory::new(GUARDS_MAX) }
+/// See the module.
+pub struct GuardDesk<K: Keeper> {
+    keeper: Arc<K>,
+    guards: Directory<GuardKey, AuthGuard<K>>,
+}
+
+impl<K: Keeper> GuardDesk<K> {
+    /// A desk without guards.
+    pub fn new(keeper: Arc<K>) -> Self {
+        Self { keeper, guards: Directory::new(GUARDS_MAX) }
     }
 
-    /// Judges an attempt at once, or hands it to the key's guard: `None`, and the guard answers.
+    /// Judges an attempt at once, or names the guard that must be asked.
     ///
     /// A key that never failed has no guard; its first failure makes one.
-    pub fn judge(&mut self, attempt: Attempt, guarded: bool) -> Option<Judgement> {
-        if guarded && self.shared.suspensions.holds(&attempt.key, now()) {
-            return Some(Judgement::Suspended);
+    pub fn judge(&mut self, attempt: &Attempt<K::Proof>) -> Ruling<'_, K> {
+        let guarded = self.keeper.rule().mode != GuardMode::Off;
+        if guarded && self.keeper.suspensions().holds(&attempt.key, now()) {
+            return Ruling::Now(Judgement::Suspended);
         }
-        if let Some(guard) = self.guards.get(&attempt.key) {
-            // A guard with a full mailbox refuses: closed, never open.
-            return guard.try_send(attempt).err().map(|_| Judgement::Suspended);
+        if self.guards.get(&attempt.key).is_none() {
+            return Ruling::Now(self.judge_first(attempt, guarded));
         }
-        if evaluate(&self.shared, &attempt) {
-            return Some(Judgement::Right);
+        match self.guards.get(&attempt.key) {
+            Some(guard) => Ruling::Ask(guard),
+            None => Ruling::Now(Judgement::Suspended),
         }
-        if guarded {
-            self.start_guard(&attempt);
-        }
-        Some(Judgement::Wrong { failures: 1 })
     }
 
-    fn start_guard(&mut self, attempt: &Attempt) {
-        let mut tally = Tally::new(self.shared.settings().guard, now());
-        let suspends = tally.fail(now());
-        let key = attempt.key.clone();
-        if suspends && let Some(until) = tally.suspended_until(now()) {
-            self.shared.suspend(key.clone(), until);
+    fn judge_first(&mut self, attempt: &Attempt<K::Proof>, guarded: bool) -> Judgement {
+        if self.keeper.is_right(&attempt.key.user, &attempt.proof) {
+            return Judgement::Right;
         }
-        let shared = self.shared.clone();
-        self.guards.get_or_start(&attempt.key, || AuthGuard::new(key, tally, shared));
+        if guarded {
+            let mut guard = AuthGuard::fresh(attempt.key.clone(), self.keeper.clone());
+            guard.fail(attempt.source);
+            self.guards.get_or_start(&attempt.key, || guard);
+        }
+        Judgement::Wrong { failures: 1 }
     }
 
     /// Ends every guard that `lifts` names: its key starts with no failures.

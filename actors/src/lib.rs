@@ -32,6 +32,7 @@ pub mod bans;
 pub mod clock;
 pub mod counters;
 pub mod decisions;
+pub mod digest_guard;
 pub mod directory;
 pub mod door;
 mod edge;

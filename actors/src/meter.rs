@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::settings::FloodRule;
 
 /// What becomes of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, actix::MessageResponse)]
 pub enum Verdict {
     /// It goes on.
     Pass,

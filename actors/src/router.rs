@@ -28,12 +28,13 @@ use rempart_sip::transaction::TransactionKey;
 use rempart_sip::uri::Aor;
 use tracing::error;
 
-use crate::auth_guard::{Attempt, GuardKey, Judgement};
+use crate::auth_guard::{GuardKey, Judgement};
 use crate::clock::{now, now_unix};
 use crate::decisions::Memory;
+use crate::digest_guard::DigestAttempt;
 use crate::directory::Directory;
 use crate::door::{Pool, recycle};
-use crate::guard_desk::GuardDesk;
+use crate::guard_desk::{GuardDesk, Ruling};
 use crate::nonce_uses::NonceUses;
 use crate::shared::Shared;
 use crate::subscriber::{ForgetBindings, Register, SUBSCRIBERS_MAX, Subscriber};
@@ -136,7 +137,7 @@ pub struct Router {
     pool: Pool,
     decisions: Memory,
     transactions: Transactions,
-    desk: GuardDesk,
+    desk: GuardDesk<Shared>,
     nonces: NonceUses,
     subscribers: Directory<Aor, Subscriber>,
     registered: Vec<Registered>,
@@ -191,6 +192,14 @@ impl Router {
     fn subscriber(&mut self, aor: &Aor) -> &Addr<Subscriber> {
         let shared = &self.shared;
         self.subscribers.get_or_start(aor, || Subscriber::new(aor.clone(), shared.clone()))
+    }
+
+    /// Judges at once, or has the key's guard answer.
+    fn judge_here(&mut self, waiting: DigestAttempt) -> Option<Judgement> {
+        match self.desk.judge(&waiting.attempt) {
+            Ruling::Now(judgement) => Some(judgement),
+            Ruling::Ask(guard) => guard.try_send(waiting).err().map(|_| Judgement::Suspended),
+        }
     }
 
     /// Does a piece of work: a fault of ours costs the transaction in hand, not the shard. What
@@ -261,12 +270,13 @@ impl Handler<Judged> for Router {
     }
 }
 
-impl Handler<Attempt> for Router {
+impl Handler<DigestAttempt> for Router {
     type Result = ();
 
-    fn handle(&mut self, attempt: Attempt, _: &mut Self::Context) {
-        let (transaction, shard) = (attempt.transaction, attempt.shard);
-        if let Some(judgement) = self.desk.judge(attempt, true) {
+    /// An attempt from another shard, on a user whose home is here.
+    fn handle(&mut self, waiting: DigestAttempt, _: &mut Self::Context) {
+        let (transaction, shard) = (waiting.transaction, waiting.shard);
+        if let Some(judgement) = self.judge_here(waiting) {
             self.shared.tell(shard, Judged { transaction, judgement });
         }
     }

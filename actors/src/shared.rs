@@ -3,7 +3,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use actix::dev::{MessageResponse, ToEnvelope};
 use actix::prelude::*;
@@ -17,14 +16,13 @@ use rempart_storage::{Journal, Store, StoreError, load_or_create_keys, suspensio
 use tokio::sync::Notify;
 
 use crate::accounts::Accounts;
-use crate::auth_guard::GuardKey;
 use crate::clock::{Clock, now, now_unix};
 use crate::counters::Counters;
 use crate::gateways::Health;
 use crate::location::Location;
 use crate::router::Router;
 use crate::scribe::{Record, Scribe};
-use crate::settings::{Listener, Settings};
+use crate::settings::{GuardRule, Listener, Settings};
 use crate::suspensions::Suspensions;
 use crate::trusted::TrustedTable;
 use crate::wire::Resolver;
@@ -114,6 +112,11 @@ impl Shared {
     /// The settings in force.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
+    }
+
+    /// The guard's rule in force.
+    pub(crate) fn guard_rule(&self) -> GuardRule {
+        self.settings.load().guard
     }
 
     /// Puts new settings in force.
@@ -206,12 +209,6 @@ impl Shared {
         if self.scribe.write(Record::Fence(passed.clone())) {
             passed.notified().await;
         }
-    }
-
-    /// Suspends a key, at once on every shard and soon on disk.
-    pub fn suspend(&self, key: GuardKey, until: Instant) {
-        let row = self.suspensions.insert(key, until, now(), now_unix());
-        self.write(Record::Suspension(row));
     }
 
     /// What Via and Record-Route carry for the local end of a flow.

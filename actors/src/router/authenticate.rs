@@ -12,6 +12,7 @@ use super::credentials::{self, Shown};
 use super::{Arrival, Judged, Router};
 use crate::auth_guard::{Attempt, GuardKey, Judgement};
 use crate::decisions::{Outcome, Who};
+use crate::digest_guard::{Digest, DigestAttempt};
 use crate::policy::Caller;
 use crate::settings::{GuardMode, Settings};
 use crate::transactions::{Server, ServerTransaction, Stage, Transactions};
@@ -76,7 +77,7 @@ impl Router {
             return self.refuse(arrival, &Refusal::Overloaded);
         }
         let attempt = self.attempt(arrival, key, &shown, guarded);
-        self.judge(arrival, Pending { aor, then, nonce }, attempt, &settings);
+        self.judge(arrival, Pending { aor, then, nonce }, attempt);
     }
 
     fn guard_key(
@@ -123,39 +124,30 @@ impl Router {
         transaction: TransactionKey,
         shown: &Shown<'_>,
         key: GuardKey,
-    ) -> Attempt {
-        Attempt {
-            key,
-            source: arrival.flow.source(),
+    ) -> DigestAttempt {
+        let proof = Digest {
             method: arrival.message.method().as_bytes().to_vec(),
             credentials: shown.value.to_vec(),
             algorithm: shown.algorithm,
-            transaction,
-            shard: self.shard,
-        }
+        };
+        let attempt = Attempt { key, source: arrival.flow.source(), proof };
+        DigestAttempt { attempt, transaction, shard: self.shard }
     }
 
     /// The request waits in its transaction: a retransmission must not be judged again (P10).
-    fn judge(
-        &mut self,
-        arrival: &Arrival<'_>,
-        pending: Pending,
-        attempt: Attempt,
-        settings: &Settings,
-    ) {
-        let key = attempt.transaction;
+    fn judge(&mut self, arrival: &Arrival<'_>, pending: Pending, waiting: DigestAttempt) {
+        let key = waiting.transaction;
         let mut transaction = self.arrived(arrival);
         let known = self.shared.accounts.knows(&pending.aor);
         let who = if known { Who::Known } else { self.who(&arrival.flow) };
         transaction.note = Some(self.tell_open(who, arrival));
         transaction.stage = Stage::Judging(Box::new(pending));
-        let home = self.guard_home(&attempt.key);
+        let home = self.guard_home(&waiting.attempt.key);
         self.transactions.put(key, transaction);
         if home != self.shard {
-            return self.shared.tell(home, attempt);
+            return self.shared.tell(home, waiting);
         }
-        let guarded = settings.guard.mode != GuardMode::Off;
-        if let Some(judgement) = self.desk.judge(attempt, guarded) {
+        if let Some(judgement) = self.judge_here(waiting) {
             self.on_judged(Judged { transaction: key, judgement });
         }
     }

@@ -105,7 +105,10 @@ async fn the_flood_actor_is_gone_when_its_ban_ends() {
     let (phone, door) = (udp("203.0.113.7"), &stage.doors[0]);
     let at = crate::clock::now();
     let meter = Meter::new(SEED_RULE, [], at);
-    let flood = Flood::new(phone.source(), meter, door.router.clone(), door.gate.clone()).start();
+    let flood = {
+        let bans = door.gate.clone().recipient();
+        Flood::new(phone.source(), meter, door.router.clone(), bans).start()
+    };
     for _ in 0..17 {
         let batch = Batch::of(phone, b"OPTIONS");
         flood.send(Metered { batch, at }).await.expect("it lives");
