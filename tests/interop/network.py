@@ -4,12 +4,14 @@ Nothing forwards between the two networks, so a request that did not pass throug
 would be lost. Names carry this process's id; all are removed at the end.
 """
 
+import itertools
 import os
 import subprocess
 
 from deadline import Failure, remaining
 
 NETWORKS = {"alice": "10.201.1", "bob": "10.201.2"}
+NUMBERS = itertools.count()
 
 
 def ip(*words):
@@ -26,6 +28,7 @@ class Network:
 
     def __init__(self):
         self.made = []
+        self.number = next(NUMBERS)
 
     def __enter__(self):
         try:
@@ -67,10 +70,9 @@ class Network:
             name = self.name(self.made.pop())
             subprocess.run(["ip", "netns", "delete", name], timeout=10, check=False)
 
-    @staticmethod
-    def name(name):
+    def name(self, name):
         """The namespace's name on this machine."""
-        return f"rempart-{os.getpid()}-{name}"
+        return f"rempart-{os.getpid()}-{self.number}-{name}"
 
     def prefix(self, name):
         """The words before a command that runs in this namespace."""

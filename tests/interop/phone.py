@@ -1,7 +1,7 @@
 """One PJSUA2 phone without a sound card, driven by lines on stdin, telling events as JSON lines.
 
-Commands: `call URI`, `hold`, `resume`, `stats`, `hangup`, `quit`, and
-`when-called answer|ring|decline`.
+Commands: `call URI`, `answer`, `hold`, `resume`, `stats`, `hangup`, `message URI TEXT`, `quit`, and
+`when-called answer|ring|decline`. A phone that is in a call is busy.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import select
 import pjsua2 as pj
 
 TICK_MS = 20
+PJ_EINVALIDOP = 70013
 # A phone that rings for a moment before it answers shows a 180 to the caller.
 RING_TICKS = 10
 STATUS = {
@@ -24,6 +25,13 @@ STATUS = {
 def tell(event, **facts):
     """Writes one event for the driver."""
     print(json.dumps({"event": event, **facts}), flush=True)
+
+
+def status(code):
+    """The parameters of an answer."""
+    prm = pj.CallOpParam()
+    prm.statusCode = code
+    return prm
 
 
 class Call(pj.Call):
@@ -63,14 +71,27 @@ class Account(pj.Account):
 
     def __init__(self):
         super().__init__()
-        self.call = None
+        self.call = self.refused = None
+        self.change = None
+        self.buddies = []
         self.when_called = "answer"
         self.ring_ticks = 0
 
     def onRegState(self, prm):
         tell("registration", code=prm.code, reason=prm.reason, expires=prm.expiration)
 
+    def onInstantMessage(self, prm):
+        tell("message", text=prm.msgBody)
+
+    def onInstantMessageStatus(self, prm):
+        tell("message-sent", code=prm.code)
+
     def onIncomingCall(self, prm):
+        if self.call and self.call.isActive():
+            # Kept, since Python would end a call that nobody holds.
+            self.refused = pj.Call(self, prm.callId)
+            self.refused.answer(status(486))
+            return
         self.call = Call(self, prm.callId)
         tell("incoming", source=self.call.getInfo().remoteUri)
         if self.when_called == "decline":
@@ -81,12 +102,25 @@ class Account(pj.Account):
 
     def answer(self, code):
         """Answers the call with this status code."""
-        prm = pj.CallOpParam()
-        prm.statusCode = code
-        self.call.answer(prm)
+        self.call.answer(status(code))
+
+    def begin(self, change):
+        """Sends a re-INVITE, or keeps it until one that is under way is done.
+
+        PJSUA2 sends some by itself, to settle on one codec, and refuses another meanwhile.
+        """
+        try:
+            change(self.call)
+            self.change = None
+        except pj.Error as error:
+            if error.status != PJ_EINVALIDOP:
+                raise
+            self.change = change
 
     def tick(self):
-        """Answers a call that has rung long enough."""
+        """Sends what had to wait, and answers a call that has rung long enough."""
+        if self.change:
+            self.begin(self.change)
         if self.ring_ticks:
             self.ring_ticks -= 1
             if not self.ring_ticks and self.call.isActive():
@@ -96,6 +130,17 @@ class Account(pj.Account):
         """Starts a call."""
         self.call = Call(self)
         self.call.makeCall(uri, pj.CallOpParam(True))
+
+    def message(self, uri, text):
+        """Sends a MESSAGE."""
+        config = pj.BuddyConfig()
+        config.uri = uri
+        buddy = pj.Buddy()
+        buddy.create(self, config)
+        self.buddies.append(buddy)
+        prm = pj.SendInstantMessageParam()
+        prm.content = text
+        buddy.sendInstantMessage(prm)
 
     def stats(self):
         """Tells the RTP packets sent and received so far."""
@@ -141,19 +186,33 @@ def account_config(options):
     return config
 
 
+def hold(call):
+    """Puts the other side on hold."""
+    call.setHold(pj.CallOpParam(True))
+
+
+def resume(call):
+    """Talks to the other side again."""
+    prm = pj.CallOpParam(True)
+    prm.opt.flag = pj.PJSUA_CALL_UNHOLD
+    call.reinvite(prm)
+
+
 def obey(account, line):
     """Does one command; false ends the phone."""
     word, _, rest = line.partition(" ")
     if word == "call":
         account.dial(rest)
+    elif word == "answer":
+        account.answer(200)
     elif word == "hangup":
         account.call.hangup(pj.CallOpParam(True))
     elif word == "hold":
-        account.call.setHold(pj.CallOpParam(True))
+        account.begin(hold)
     elif word == "resume":
-        prm = pj.CallOpParam(True)
-        prm.opt.flag = pj.PJSUA_CALL_UNHOLD
-        account.call.reinvite(prm)
+        account.begin(resume)
+    elif word == "message":
+        account.message(*rest.split(" ", 1))
     elif word == "stats":
         account.stats()
     elif word == "when-called":

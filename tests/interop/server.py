@@ -20,11 +20,12 @@ def described():
 class Server:
     """One server in a folder of its own; a context manager that stops it."""
 
-    def __init__(self, folder, addresses, port, domain, users, flood, prefix=()):
+    def __init__(self, folder, addresses, port, domain, users, flood, prefix=(), **settings):
         self.folder = folder
         self.port = port
         self.domain = domain
-        # `prefix` runs the adapter inside a network namespace.
+        # `prefix` runs the adapter inside a network namespace; `settings` are more of its
+        # variables.
         self.command = [*prefix, str(ADAPTERS / SUBJECT)]
         self.environment = dict(
             os.environ,
@@ -34,11 +35,12 @@ class Server:
             LAB_ANTIFLOOD=flood,
             LAB_SERVER_CPUS="",
             KAM_SHARED_MIB="64",
+            **settings,
         )
         rows = "".join(f"{user}\t{domain}\t{password}\n" for user, password in users)
         self.adapter("add-user", rows)
 
-    def adapter(self, word, stdin=""):
+    def adapter(self, word, stdin="", secs=None):
         """Runs one command of the adapter; a failure carries its words."""
         log = self.folder / f"{word}.txt"
         # The started server inherits what it is given, so output goes to a file, not a pipe.
@@ -50,7 +52,7 @@ class Server:
                 stdout=output,
                 stderr=output,
                 env=self.environment,
-                timeout=remaining(START_SECS),
+                timeout=secs or remaining(START_SECS),
                 check=False,
             )
         if process.returncode:
@@ -61,4 +63,5 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        self.adapter("stop")
+        # An ended run has no time left, and its servers must stop all the same.
+        self.adapter("stop", secs=START_SECS)

@@ -5,10 +5,17 @@ import subprocess
 import time
 from pathlib import Path
 
+import calls
 from deadline import Failure, remaining
+from phones import Line
+from pjsua import Pjsua
+from ports import free_ports
+from report import Row
+from server import Server
 
 SCENARIOS = Path(__file__).with_name("sipp")
 USERS = [(f"phone{number:02d}", f"secret{number:02d}") for number in range(40)]
+DOMAIN = "localhost"
 CALLS = 100
 CALLS_PER_SEC = 25
 RUN_SECS = 30
@@ -92,7 +99,7 @@ def register(server, transport, ports):
     return Sipp(server, "register", transport, ports[0], *words).finish(len(USERS))
 
 
-def calls(server, transport, ports):
+def hundred_calls(server, transport, ports):
     """100 authenticated calls at 25 a second, answered by another SIPp."""
     callee = Sipp(server, "callee", transport, ports[1], "-m", str(CALLS))
     try:
@@ -155,7 +162,66 @@ def sipsak_wrong_password(server, transport):
     return "refused"
 
 
+MESSAGE = """\
+MESSAGE {target} SIP/2.0
+Max-Forwards: 70
+From: <sip:{sender}@{domain}>;tag=sipsak
+To: <{target}>
+Call-ID: sipsak-{transport}
+CSeq: 1 MESSAGE
+Content-Type: text/plain
+Content-Length: {size}
+
+{text}"""
+
+
+def sipsak_message(server, transport):
+    """A MESSAGE to a phone. It is read from a file: this sipsak's -M ends in a crash."""
+    (sender, secret), (user, password) = USERS[2:4]
+    folder = calls.new_line_folder(server.folder, user)
+    place = f"127.0.0.1:{server.port}"
+    with Pjsua(Line(user, password, place, server.domain, transport, folder)) as phone:
+        phone.registered()
+        fields = {"target": phone.uri, "sender": sender, "domain": server.domain}
+        fields |= {"transport": transport, "text": "hello", "size": len("hello")}
+        request = folder / "message.sip"
+        request.write_text(MESSAGE.format(**fields), newline="\r\n")
+        words = ["-f", str(request), "-L", "-u", sender, "-a", secret]
+        words += ["-s", f"sip:{user}@{server.domain}:{server.port}"]
+        code, text = sipsak(server, transport, "message", *words, "-vv")
+        if code:
+            raise Failure(f"exit {code}: {last_line(text)}")
+        phone.received("hello")
+
+
 def last_line(text):
     """The last printed line that says something."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "no output"
+
+
+def rows(transport):
+    """Both tools over one transport. The context is the server."""
+    ports = free_ports(3)
+
+    def row(client, scenario, check, *words):
+        return Row(client, transport, scenario, lambda server: check(server, transport, *words))
+
+    return [
+        row("sipsak", "OPTIONS", options),
+        row("sipsak", "registers", sipsak_registers),
+        row("sipsak", "wrong password refused", sipsak_wrong_password),
+        row("sipsak", "sends a MESSAGE", sipsak_message),
+        row("sipp", "40 users register", register, ports),
+        row("sipp", "100 calls at 25/s", hundred_calls, ports),
+    ]
+
+
+def play(report, folder):
+    """More requests a second from one address than the flood rule allows."""
+    port = free_ports(1)[0]
+
+    def opened():
+        return Server(folder(), ["127.0.0.1"], port, DOMAIN, USERS, flood="raised")
+
+    report.run([*rows("udp"), *rows("tcp")], opened)
