@@ -1,5 +1,6 @@
 //! Rempart inside another actix system: the edge with a wire of this program's own (one UDP socket
-//! on loopback), one subscriber in a store in memory, and a phone that asks and registers.
+//! on loopback), a subscriber provisioned while it runs, a phone that asks and registers, and the
+//! end, after which the socket is free again.
 //!
 //! ```text
 //! cargo run -p rempart-actors --example embed
@@ -32,19 +33,31 @@ const PASSWORD: &str = "a long secret";
 
 fn main() -> Result<(), Failed> {
     actix::System::new().block_on(async {
-        let socket = Arc::new(UdpSocket::bind("127.0.0.1:0")?);
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
-        let edge = Edge::start(settings(address), homes()?, Arc::new(OneSocket(socket)), 1).await?;
+        let (store, wire) = (Arc::new(MemoryStore::new()), Arc::new(OneSocket(socket.into())));
+        let edge = Edge::start(settings(address), homes(store.clone()), wire, 1).await?;
         println!("edge on udp:{address}");
+        let aor = provision(&edge, &store)?;
         tokio::task::spawn_blocking(move || phone(address)).await??;
-        let aor = Aor::new(USER.as_bytes(), DOMAIN).ok_or("no address of record")?;
         let bindings = edge.bindings(&aor);
         let binding = bindings.first().ok_or("the registration is not there")?;
         println!("{aor} is at {}", String::from_utf8_lossy(&binding.contact));
-        edge.stop();
+        edge.close();
+        UdpSocket::bind(address).map_err(|error| format!("the socket is still open: {error}"))?;
+        println!("edge closed");
         Ok(())
     })
+}
+
+/// A new subscriber: into the store, then into force.
+fn provision(edge: &Edge, store: &MemoryStore) -> Result<Aor, Failed> {
+    let aor = Aor::new(USER.as_bytes(), DOMAIN).ok_or("no address of record")?;
+    let ha1 = Ha1::new(USER, DOMAIN, PASSWORD);
+    put_subscriber(store, &Subscriber { aor: aor.clone(), ha1, created: 0, changed: 0 })?;
+    edge.reload_subscriber(&aor)?;
+    Ok(aor)
 }
 
 /// The seed's values, for one domain and one listener.
@@ -55,14 +68,10 @@ fn settings(address: SocketAddr) -> Settings {
     Settings::new(names, vec![listener])
 }
 
-/// Everything in memory, and one subscriber.
-fn homes() -> Result<Homes, Failed> {
-    let store = Arc::new(MemoryStore::new());
-    let aor = Aor::new(USER.as_bytes(), DOMAIN).ok_or("no address of record")?;
-    let ha1 = Ha1::new(USER, DOMAIN, PASSWORD);
-    put_subscriber(&*store, &Subscriber { aor, ha1, created: 0, changed: 0 })?;
+/// Everything in memory.
+fn homes(store: Arc<MemoryStore>) -> Homes {
     let (journal, location) = (Journal::in_memory(), Location::default());
-    Ok(Homes { store, journal, location, resolver: Arc::new(NoNames) })
+    Homes { store, journal, location, resolver: Arc::new(NoNames) }
 }
 
 /// No names are looked up here; a server that sends to foreign domains brings a real resolver.

@@ -104,6 +104,21 @@ impl Edge {
         &self.shared
     }
 
+    /// The gate that serves `source`; none once the edge has stopped. Its messages:
+    /// [`BanSource`], [`UnbanSource`], [`ListBans`] and what [`gate`](crate::gate) has besides.
+    pub fn gate(&self, source: SourceKey) -> Option<&Addr<Gate>> {
+        let shard = self.shards.get(shard_of(source, self.shards.len()));
+        shard.map(|shard| &shard.gate).filter(|gate| gate.connected())
+    }
+
+    /// The router where `aor` is at home; none once the edge has stopped. Its messages:
+    /// [`ForgetBindings`], [`ForgetFailures`] and what [`router`](crate::router) has besides.
+    pub fn router(&self, aor: &Aor) -> Option<&Addr<Router>> {
+        let hash = self.shared.sealer.loop_hash(&[aor.as_str().as_bytes()]) as usize;
+        let shard = self.shards.get(hash % self.shards.len().max(1));
+        shard.map(|shard| &shard.router).filter(|router| router.connected())
+    }
+
     /// Every ban that stands.
     pub async fn bans(&self) -> Vec<Ban> {
         let mut all = Vec::new();
@@ -139,9 +154,8 @@ impl Edge {
 
     /// Puts a ban in force. Persisting it is the caller's business.
     pub async fn ban(&self, ban: &Ban) {
-        let source = source_of(&ban.source);
-        if let Some(shard) = self.shards.get(shard_of(source, self.shards.len())) {
-            shard.gate.send(BanSource(ban.clone())).await.ok();
+        if let Some(gate) = self.gate(source_of(&ban.source)) {
+            gate.send(BanSource(ban.clone())).await.ok();
         }
     }
 
@@ -150,9 +164,9 @@ impl Edge {
     pub async fn unban(&self, source: Option<SourceKey>, user: Option<String>) -> usize {
         let mut lifted = 0;
         if let (Some(source), None) = (source, &user)
-            && let Some(shard) = self.shards.get(shard_of(source, self.shards.len()))
+            && let Some(gate) = self.gate(source)
         {
-            lifted += usize::from(shard.gate.send(UnbanSource(source)).await.unwrap_or_default());
+            lifted += usize::from(gate.send(UnbanSource(source)).await.unwrap_or_default());
         }
         let forget = ForgetFailures { user, source };
         for shard in &self.shards {
@@ -177,10 +191,8 @@ impl Edge {
     ///
     /// What kept the journal from holding it.
     pub async fn forget_bindings(&self, aor: &Aor) -> Result<usize, String> {
-        let hash = self.shared.sealer.loop_hash(&[aor.as_str().as_bytes()]) as usize;
-        let home = self.shards.get(hash % self.shards.len().max(1));
-        let home = home.ok_or("no shard runs")?;
-        home.router.send(ForgetBindings(aor.clone())).await.map_err(|error| error.to_string())?
+        let home = self.router(aor).ok_or("no shard runs")?;
+        home.send(ForgetBindings(aor.clone())).await.map_err(|error| error.to_string())?
     }
 
     /// Reads one subscriber from the store again.
@@ -207,7 +219,17 @@ impl Edge {
         self.shared.counters.transactions.load(Ordering::Relaxed)
     }
 
-    /// Stops every shard; what is journalled stays.
+    /// Stops every shard, and waits for their threads: then the wire's sockets are closed. Not to
+    /// be called on an arbiter of the edge's own.
+    pub fn close(self) {
+        self.stop();
+        for arbiter in self.arbiters {
+            // A thread that panicked has ended as well.
+            arbiter.join().ok();
+        }
+    }
+
+    /// Stops every shard, soon; what is journalled stays.
     pub fn stop(&self) {
         if let Err(error) = self.shared.journal.flush() {
             tracing::error!(%error, "bindings cannot be made durable");

@@ -37,7 +37,7 @@ use crate::door::{Pool, recycle};
 use crate::guard_desk::{GuardDesk, Ruling};
 use crate::nonce_uses::NonceUses;
 use crate::shared::Shared;
-use crate::subscriber::{ForgetBindings, Register, SUBSCRIBERS_MAX, Subscriber};
+use crate::subscriber::{ForgetBindings, SUBSCRIBERS_MAX, Subscriber, WaitingRegister};
 use crate::transactions::Transactions;
 use crate::wire::{Batch, Outbox, Resolved, SendToken};
 
@@ -282,11 +282,11 @@ impl Handler<DigestAttempt> for Router {
     }
 }
 
-impl Handler<Register> for Router {
+impl Handler<WaitingRegister> for Router {
     type Result = ();
 
     /// A REGISTER from another shard, for a subscriber whose home is here.
-    fn handle(&mut self, register: Register, _: &mut Self::Context) {
+    fn handle(&mut self, register: WaitingRegister, _: &mut Self::Context) {
         self.hand_to_subscriber(register);
     }
 }

@@ -24,10 +24,22 @@ pub const SUBSCRIBERS_MAX: usize = 10_000;
 /// How long an unused subscriber actor stays.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// An authenticated REGISTER.
+/// A REGISTER whose sender has been authenticated. The bindings then in force are the answer, once
+/// the journal holds them; or why nothing changed.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Binding>, Refusal>")]
+pub struct Register {
+    /// The request.
+    pub request: Box<OwnedMessage>,
+    /// The flow it came by.
+    pub flow: Flow,
+}
+
+/// The same with a transaction that waits: its router flushes the journal for all that registered
+/// in one turn, and hears of each as [`Registered`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Register {
+pub struct WaitingRegister {
     /// The subscriber.
     pub aor: Aor,
     /// The waiting transaction.
@@ -106,12 +118,23 @@ impl Actor for Subscriber {
 }
 
 impl Handler<Register> for Subscriber {
+    type Result = Result<Vec<Binding>, Refusal>;
+
+    fn handle(&mut self, register: Register, _: &mut Self::Context) -> Self::Result {
+        self.used = now();
+        let bindings = self.register(&register.request, register.flow)?;
+        self.shared.journal.flush().map_err(|_| Refusal::StorageFailed)?;
+        Ok(bindings)
+    }
+}
+
+impl Handler<WaitingRegister> for Subscriber {
     type Result = ();
 
-    fn handle(&mut self, register: Register, _: &mut Self::Context) {
+    fn handle(&mut self, register: WaitingRegister, _: &mut Self::Context) {
         self.used = now();
         let outcome = self.register(&register.request, register.flow);
-        let Register { transaction, shard, request, .. } = register;
+        let WaitingRegister { transaction, shard, request, .. } = register;
         self.shared.tell(shard, Registered { transaction, request, outcome });
     }
 }

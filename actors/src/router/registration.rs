@@ -10,7 +10,7 @@ use tracing::error;
 use super::{Arrival, Registered, Router};
 use crate::clock::{now, now_unix};
 use crate::decisions::{Outcome, Verdict};
-use crate::subscriber::Register;
+use crate::subscriber::WaitingRegister;
 use crate::transactions::{ServerTransaction, Stage};
 
 impl Router {
@@ -26,7 +26,7 @@ impl Router {
         transaction.stage = Stage::Registering;
         self.transactions.put(key, transaction);
         let home = self.home(&aor);
-        let register = Register { aor, transaction: key, shard: self.shard, request, flow };
+        let register = WaitingRegister { aor, transaction: key, shard: self.shard, request, flow };
         match home == self.shard {
             true => self.hand_to_subscriber(register),
             false => self.shared.tell(home, register),
@@ -35,13 +35,13 @@ impl Router {
 
     /// To the subscriber's actor. A full mailbox is one AOR registering faster than it is served:
     /// it is told to come back.
-    pub(super) fn hand_to_subscriber(&mut self, register: Register) {
+    pub(super) fn hand_to_subscriber(&mut self, register: WaitingRegister) {
         let aor = register.aor.clone();
         if let Err(refused) = self.subscriber(&aor).try_send(register) {
             let (actix::prelude::SendError::Full(register)
             | actix::prelude::SendError::Closed(register)) = refused;
             let outcome = Err(Refusal::Overloaded);
-            let Register { transaction, shard, request, .. } = register;
+            let WaitingRegister { transaction, shard, request, .. } = register;
             self.shared.tell(shard, Registered { transaction, request, outcome });
         }
     }

@@ -9,16 +9,19 @@ use std::time::Duration;
 use actix::prelude::*;
 use parking_lot::Mutex;
 use rempart_sip::flow::{Flow, SourceKey, Transport};
+use rempart_sip::message::OwnedMessage;
+use rempart_sip::refusal::Refusal;
 use rempart_sip::uri::Aor;
 use rempart_storage::{Evidence, Suspension};
 
-use super::stage::{flow, pass, settle};
+use super::stage::{Stage, flow, pass, settings, settle, udp};
 use crate::auth_guard::{Attempt, AuthGuard, GuardKey, Judgement, Keeper};
 use crate::clock::now;
 use crate::flood::{Banned, Flood, Hit};
 use crate::guard_desk::{GuardDesk, Ruling};
 use crate::meter::{SEED_RULE, Verdict};
 use crate::settings::{GuardMode, GuardRule};
+use crate::subscriber::{ForgetBindings, Register, Subscriber};
 use crate::suspensions::Suspensions;
 
 /// Notes the bans it hears of.
@@ -76,6 +79,23 @@ async fn a_flood_actor_alone_is_gone_when_its_source_is_quiet() {
     assert!(flood.connected());
     pass(Duration::from_millis(1001)).await;
     assert!(!flood.connected(), "timers fire on whole milliseconds");
+}
+
+#[actix::test]
+async fn a_subscriber_actor_alone_is_a_registrar() {
+    let mut stage = Stage::new(settings(), 1);
+    let (phone, aor) = (udp("203.0.113.7"), Aor::parse("alice@sip.example.org"));
+    let aor = aor.expect("an AOR");
+    let registrar = Subscriber::new(aor.clone(), stage.shared.clone()).start();
+    let (flow, octets) = stage.register(phone, "alice", "");
+    let request = Box::new(OwnedMessage::new(octets).expect("SIP"));
+    let answer = registrar.send(Register { request, flow }).await.expect("it lives");
+    assert_eq!(answer.map(|bindings| bindings.len()), Ok(1));
+    let (flow, octets) = stage.register(phone, "alice", "Expires: 1\r\n");
+    let request = Box::new(OwnedMessage::new(octets).expect("SIP"));
+    let answer = registrar.send(Register { request, flow }).await.expect("it lives");
+    assert!(matches!(answer, Err(Refusal::IntervalTooBrief { .. })), "{answer:?}");
+    assert_eq!(registrar.send(ForgetBindings(aor)).await, Ok(Ok(1)));
 }
 
 /// A house with one password, which counts how often it was compared.
