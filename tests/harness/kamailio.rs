@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::listing::splice;
 use super::setup::{DOMAIN, Setup, password_of};
 use super::subject::{Subject, free_port};
 
@@ -76,8 +77,10 @@ fn edited(setup: &Setup, subject: &Subject) -> String {
     let database = subject.folder.path().join("kam.db");
     writeln!(defines, "#!define DBURL \"sqlite:///{}\"", database.display()).expect("a String");
     let address = subject.address;
+    // The printed listings run as an owner has them, with the stock file's number of processes.
+    let children = if setup.listing.is_some() { 8 } else { 2 };
     let listen = format!(
-        "children=2\nauto_aliases=no\nalias=\"{DOMAIN}\"\nlisten=udp:{address}\n\
+        "children={children}\nauto_aliases=no\nalias=\"{DOMAIN}\"\nlisten=udp:{address}\n\
          listen=tcp:{address}"
     );
     let text = stock.replacen("#!KAMAILIO\n", &format!("#!KAMAILIO\n{defines}"), 1);
@@ -101,19 +104,19 @@ fn gateway(setup: &Setup) -> Option<String> {
 fn with_listing(text: &str, setup: &Setup, flood: bool) -> String {
     let guard = |key: &str| setup.config.get("guard").and_then(|guard| guard.get(key));
     let mode = guard("mode").and_then(|mode| mode.as_str()).unwrap_or("seed-ip-user");
-    if mode == "off" {
-        return text.to_string();
-    }
-    let key = if mode == "seed-user" { "$au" } else { "$si::$au" };
-    let suspend = guard("suspend").and_then(|value| value.as_str()).unwrap_or("900s");
-    let listing = LISTING.replace("KEY", key).replace("SUSPEND", suspend.trim_end_matches('s'));
-    let stock = "\tif (is_method(\"REGISTER\") || from_uri==myself) {\n\t\t# authenticate requests";
-    let end = "\t\t# user authenticated - remove auth header";
-    let (before, rest) = text.split_once(stock).expect("the stock route[AUTH]");
-    let (_, after) = rest.split_once(end).expect("the end of the stock check");
+    let text = match setup.listing {
+        Some(listing) => listing.into_stock(text),
+        None if mode == "off" => return text.to_string(),
+        None => {
+            let key = if mode == "seed-user" { "$au" } else { "$si::$au" };
+            let suspend = guard("suspend").and_then(|value| value.as_str()).unwrap_or("900s");
+            let suspend = suspend.trim_end_matches('s');
+            let listing = LISTING.replace("KEY", key).replace("SUSPEND", suspend);
+            splice(text, &listing, "\t\t# user authenticated - remove auth header")
+        }
+    };
     let table = "modparam(\"htable\", \"htable\", \"userban=>size=8;autoexpire=920;initval=0;\")\n";
     let module = if flood { "" } else { "loadmodule \"htable.so\"\n" };
-    let text = format!("{before}{listing}{end}{after}");
     // Behind every loadmodule line, before the first route.
     text.replacen("request_route {", &format!("{module}{table}request_route {{"), 1)
 }

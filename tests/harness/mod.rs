@@ -12,6 +12,7 @@ pub mod command;
 pub mod dns;
 pub mod kamailio;
 pub mod link;
+pub mod listing;
 pub mod message;
 pub mod phone;
 pub mod request;
@@ -22,6 +23,7 @@ pub mod transcript;
 
 pub use call::{Call, Dialog, establish, hang_up, invite_ringing};
 pub use command::Finished;
+pub use listing::Listing;
 pub use message::Message;
 pub use phone::Phone;
 pub use request::Request;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kamailio;
+use super::listing::Listing;
 use super::subject::{self, Subject};
 
 /// The domain that every subject serves.
@@ -21,6 +22,8 @@ pub struct Setup {
     pub ipv6: bool,
     /// Whether it also listens on TLS.
     pub tls: bool,
+    /// What the peer runs against guessed passwords, word for word; its repaired form otherwise.
+    pub listing: Option<Listing>,
 }
 
 impl Setup {
@@ -32,6 +35,7 @@ impl Setup {
             host: "127.0.0.1".into(),
             ipv6: false,
             tls: false,
+            listing: None,
         }
     }
 
@@ -55,6 +59,12 @@ impl Setup {
     /// The guard mode of the seed's second listing, or another.
     pub fn guard(self, mode: &str) -> Self {
         self.config(json!({ "guard": { "mode": mode } }))
+    }
+
+    /// Has the peer run this listing of the seed as printed; Rempart keeps its own guard.
+    pub fn peer_listing(mut self, listing: Listing) -> Self {
+        self.listing = Some(listing);
+        self
     }
 
     /// Trusts an address as `config.json` does.
