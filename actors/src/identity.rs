@@ -33,6 +33,8 @@ pub struct Identity {
 pub enum CertificateMatch {
     /// Its common name equals the user in From.
     FromUser,
+    /// A subject alternative name is `sip:` with the user and the domain in From.
+    FromAor,
 }
 
 /// What was agreed on when a TLS connection was made; it stays as it is when files or the config
@@ -47,6 +49,8 @@ pub struct Session {
     pub profile: Arc<str>,
     /// What the profile asks of a client's certificate.
     pub must_match: Option<CertificateMatch>,
+    /// Whether a client's certificate that bears his address of record stands in for a password.
+    pub as_digest: bool,
     /// The name that the peer proved, on connections we opened by one.
     pub name: Option<Arc<str>>,
 }

@@ -67,7 +67,8 @@ impl Names {
     /// Whether a Route value's URI leads to one of our listeners.
     pub fn is_listener(&self, uri: &Uri<'_>, advertised: impl Fn(&Host, u16) -> bool) -> bool {
         let Ok(host) = uri.host_canonical() else { return false };
-        let secure = uri.transport().is_some_and(|name| name.eq_ignore_ascii_case(b"tls"));
+        let secure = matches!(uri.scheme, Scheme::Sips)
+            || uri.transport().is_some_and(|name| name.eq_ignore_ascii_case(b"tls"));
         let port = uri.port.unwrap_or(if secure { 5061 } else { 5060 });
         advertised(&host, port) || self.listening.contains(&(host, port))
     }

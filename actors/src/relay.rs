@@ -22,6 +22,16 @@ pub enum Hop {
     Name(Transport, String, u16),
 }
 
+impl Hop {
+    /// The transport it is reached by.
+    pub fn transport(&self) -> Transport {
+        match self {
+            Self::Flow(flow) => flow.transport,
+            Self::Address(transport, _) | Self::Name(transport, ..) => *transport,
+        }
+    }
+}
+
 impl fmt::Display for Hop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -39,6 +49,8 @@ pub struct Target {
     pub request_uri: Option<Vec<u8>>,
     /// The way there.
     pub hop: Hop,
+    /// The name that was looked up: over TLS the far end must prove it.
+    pub name: Option<Arc<str>>,
     /// Path values of the registration, first hop first (RFC 3327).
     pub path: Vec<Vec<u8>>,
     /// A user of ours stands behind it.

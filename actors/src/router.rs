@@ -12,6 +12,7 @@ mod intake;
 mod locate;
 mod registration;
 mod responses;
+mod secure;
 mod telling;
 mod timers;
 

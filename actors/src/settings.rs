@@ -1,7 +1,7 @@
 //! What the owner decides, as plain values: the root crate fills it from config.json, an
 //! embedder by hand. Durations are durations here; their text form belongs to the config.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use rempart_sip::flow::Transport;
 use rempart_sip::registrar;
 use rempart_sip::screen::Scanners;
 use rempart_sip::transaction::Timing;
+use rempart_sip::uri::Aor;
 use rempart_storage::TrustedAddress;
 
 use crate::meter::SEED_RULE;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub scanners: Option<ScannerRule>,
     /// Digest authentication.
     pub auth: AuthRule,
+    /// Who is served over TLS alone (R43).
+    pub require_tls: RequireTls,
     /// The registrar's limits.
     pub registrar: registrar::Limits,
     /// The way to the telephone network (R9).
@@ -75,6 +78,7 @@ impl Settings {
             guard: GuardRule::default(),
             scanners: Some(ScannerRule { names: Scanners::new(SCANNERS), answered: true }),
             auth: AuthRule::default(),
+            require_tls: RequireTls::default(),
             registrar: registrar::Limits { min: 60, default: 3600, max: 3600, contacts_max: 10 },
             pstn: Pstn::default(),
             outbound: None,
@@ -184,6 +188,27 @@ impl AuthRule {
     /// What `domain` offers.
     pub fn algorithms(&self, domain: &str) -> &[Algorithm] {
         self.by_domain.get(domain).unwrap_or(&self.algorithms)
+    }
+}
+
+/// Users of ours who are served over TLS alone (R43).
+#[derive(Clone, Debug, Default)]
+pub struct RequireTls {
+    /// Everyone of these domains.
+    pub domains: HashSet<String>,
+    /// These users.
+    pub users: HashSet<Aor>,
+}
+
+impl RequireTls {
+    /// Whether it names nobody.
+    pub fn is_empty(&self) -> bool {
+        self.domains.is_empty() && self.users.is_empty()
+    }
+
+    /// Whether it names this user.
+    pub fn covers(&self, aor: &Aor) -> bool {
+        self.domains.contains(aor.domain()) || self.users.contains(aor)
     }
 }
 

@@ -103,6 +103,8 @@ refusals! {
     Spray => 403, "Try later", "spray";
     /// The certificate's subject is not the From user (R50).
     UserIdMismatch => 403, "User id mismatch", "user-id-mismatch";
+    /// A plain transport where the user, or `sips:`, asks for TLS (R43, RFC 5630).
+    TlsRequired => 403, "TLS required", "tls-required";
 
     /// A foreign caller to a foreign target (R17).
     NotRelaying => 403, "Not relaying", "not-relaying";
@@ -125,6 +127,8 @@ refusals! {
     Unresolved => 404, "Not Found", "unresolved";
     /// A local user without a binding, to local callers (RFC 3261 section 16.5).
     Unavailable => 480, "Temporarily Unavailable", "unavailable";
+    /// Nobody whom TLS reaches, where nothing else will do (RFC 5630 section 5.3).
+    NoSecureWay => 480, "Temporarily Unavailable", "no-secure-way";
     /// The binding's Allow does not list the method (RFC 3261 section 21.4.6).
     MethodNotAllowed => 405, "Method Not Allowed", "method-not-allowed";
     /// A request within a dialog that we do not know (RFC 3261 section 12.2.2).

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use rempart_sip::flow::Transport;
+
 use super::accounts::Algorithm;
 use super::listen::{Advertise, canonical_host};
-use super::tls::{Files, TlsProfile};
+use super::names::LocalNames;
+use super::tls::{CertificateMatch, Files, Tls, TlsProfile, Verify};
 use super::{Config, SledFolder};
 
 /// The key path and what is wrong there.
@@ -20,7 +23,8 @@ pub(super) fn settle(config: &mut Config) -> Result<(), Broken> {
     algorithms(config)?;
     trusted(config)?;
     names(config)?;
-    tls(config)
+    tls(config)?;
+    require_tls(config)
 }
 
 fn broken(path: impl Into<String>, message: impl Into<String>) -> Result<(), Broken> {
@@ -158,6 +162,9 @@ fn tls(config: &Config) -> Result<(), Broken> {
     let tls = &config.tls;
     pair("tls", tls.certificate.is_some(), tls.key.is_some())?;
     lists("tls", [&tls.ca, &tls.crl])?;
+    if tls.certificate_as_digest {
+        stand_in("tls", tls, &TlsProfile { ca: tls.ca.clone(), ..of_top(tls) })?;
+    }
     for (index, profile) in tls.profiles.iter().enumerate() {
         let TlsProfile { server, client, certificate, key, ca, crl, .. } = profile;
         let path = format!("tls.profiles[{index}]");
@@ -167,8 +174,78 @@ fn tls(config: &Config) -> Result<(), Broken> {
         }
         pair(&path, certificate.is_some(), key.is_some())?;
         lists(&path, [ca, crl])?;
+        if profile.certificate_as_digest.unwrap_or(server.is_some() && tls.certificate_as_digest) {
+            stand_in(&path, tls, profile)?;
+        }
     }
     Ok(())
+}
+
+/// The top-level keys as a profile has them.
+fn of_top(tls: &Tls) -> TlsProfile {
+    TlsProfile {
+        server: Some(String::new()),
+        pinned: Some(tls.pinned.clone()),
+        ..Default::default()
+    }
+}
+
+/// A certificate replaces a password only where an authority chosen for that says who it is for.
+fn stand_in(path: &str, tls: &Tls, profile: &TlsProfile) -> Result<(), Broken> {
+    let path = format!("{path}.certificate_as_digest");
+    let own = profile.ca.is_some() || profile.pinned.as_ref().is_some_and(|pins| !pins.is_empty());
+    let inherited = profile.certificate_as_digest.is_none();
+    let matched = profile.certificate_must_match.or(tls.certificate_must_match);
+    if profile.server.is_none() {
+        return broken(path, "is about clients; write it into a profile with \"server\"");
+    }
+    if profile.verify.unwrap_or(tls.verify) != Verify::Required {
+        return broken(path, "needs \"verify\": \"required\"; write that, or false");
+    }
+    if matched != Some(CertificateMatch::FromAor) {
+        let message = "needs \"certificate_must_match\": \"from-aor\", because a common name alone \
+                       says nothing about the domain; write that, or false";
+        return broken(path, message);
+    }
+    let of_tls = inherited && (tls.ca.is_some() || !tls.pinned.is_empty());
+    if !own && !of_tls {
+        let message = "needs \"ca\" or \"pinned\" beside it, so that no other authority can make \
+                       users; name one there, or write false";
+        return broken(path, message);
+    }
+    Ok(())
+}
+
+fn require_tls(config: &mut Config) -> Result<(), Broken> {
+    if config.tls.require_tls.is_empty() {
+        return Ok(());
+    }
+    let listens = config.listen.iter().any(|one| one.transport == Transport::Tls);
+    if !listens {
+        let message = "locks out those it names, because nothing listens on TLS; add \
+                       \"tls:0.0.0.0:5061\" to listen, or remove it";
+        return broken("tls.require_tls", message);
+    }
+    let names = LocalNames::of(config, &[]);
+    for (index, entry) in config.tls.require_tls.iter_mut().enumerate() {
+        let found = match entry.contains('@') {
+            true => names.aor(entry).map(|aor| aor.to_string()),
+            false => domain(entry, &names),
+        };
+        match found {
+            Ok(canonical) => *entry = canonical,
+            Err(message) => return broken(format!("tls.require_tls[{index}]"), message),
+        }
+    }
+    Ok(())
+}
+
+fn domain(entry: &str, names: &LocalNames) -> Result<String, String> {
+    let found = canonical_host(entry).and_then(|host| names.domain_of(&host).map(str::to_owned));
+    found.ok_or_else(|| {
+        let domains = names.domains().join(", ");
+        format!("\"{entry}\" is no domain of ours ({domains}); write one, or \"101@DOMAIN\"")
+    })
 }
 
 fn pair(path: &str, certificate: bool, key: bool) -> Result<(), Broken> {
@@ -217,10 +294,46 @@ mod tests {
             (r#"{"scanners": {"user_agents": ["a/1"]}}"#, "c.json:1:31: scanners.user_agents[0]"),
             (r#"{"tls": {"certificate": "a.pem"}}"#, "c.json:1:9: tls: has a certificate without"),
             (r#"{"tls": {"profiles": [{}]}}"#, "c.json:1:23: tls.profiles[0]: name exactly one"),
+            (r#"{"tls": {"require_tls": ["x"]}}"#, "c.json:1:26: tls.require_tls[0]: \"x\" is no"),
         ] {
             let message = refused(json);
             assert!(message.starts_with(start), "{json}\n{message}");
         }
+    }
+
+    #[test]
+    fn a_certificate_replaces_a_password_only_where_an_own_authority_names_the_user() {
+        let top =
+            |keys: &str| refused(&format!(r#"{{"tls": {{"certificate_as_digest": true{keys}}}}}"#));
+        let (required, aor) =
+            (r#", "verify": "required""#, r#", "certificate_must_match": "from-aor""#);
+        let user = r#", "certificate_must_match": "from-user""#;
+        let ca = r#", "ca": "ca.pem""#;
+        assert!(top("").contains("\"verify\": \"required\""), "{}", top(""));
+        for keys in [format!("{required}{ca}"), format!("{required}{user}{ca}")] {
+            assert!(top(&keys).contains("\"from-aor\""), "{keys}: {}", top(&keys));
+        }
+        let keys = format!("{required}{aor}");
+        assert!(top(&keys).contains("\"ca\" or \"pinned\""), "{}", top(&keys));
+        assert_eq!(top(&format!("{required}{aor}{ca}")), "accepted");
+        let profile = |keys: &str| {
+            let profile = format!(r#"{{"certificate_as_digest": true{required}{aor}{keys}}}"#);
+            refused(&format!(r#"{{"tls": {{"ca": "top.pem", "profiles": [{profile}]}}}}"#))
+        };
+        let server = r#", "server": "a.example""#;
+        assert!(profile(server).contains("\"ca\" or \"pinned\""), "the top level's is not its own");
+        assert_eq!(profile(&format!("{server}{ca}")), "accepted");
+        assert!(profile(r#", "client": "a.example""#).contains("about clients"));
+    }
+
+    #[test]
+    fn who_must_use_tls_is_ours_and_can() {
+        let json = r#"{"domains": ["A.example"],
+                       "tls": {"require_tls": ["a.Example.", "101@A.example"]}}"#;
+        let config = Config::parse(json, Path::new("c.json")).expect("a config");
+        assert_eq!(config.tls.require_tls, ["a.example", "101@a.example"]);
+        let json = r#"{"listen": ["udp:[::1]"], "tls": {"require_tls": ["[::1]"]}}"#;
+        assert!(refused(json).contains("nothing listens on TLS"), "{}", refused(json));
     }
 
     #[test]

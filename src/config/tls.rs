@@ -27,6 +27,8 @@ pub enum Verify {
 pub enum CertificateMatch {
     /// Its common name equals the user in From; anything else is refused with 403.
     FromUser,
+    /// A subject alternative name is `sip:user@domain` as in From; else it is refused with 403.
+    FromAor,
 }
 
 /// One file, or several.
@@ -135,8 +137,16 @@ pub struct Tls {
     pub crl: Option<Files>,
     /// SHA-256 fingerprints of which the other side's certificate must have one.
     pub pinned: Vec<Pin>,
-    /// `from-user`: a client's certificate must name the user in From.
+    /// `from-user`: a client's certificate must name the user in From; `from-aor`: his whole
+    /// address.
     pub certificate_must_match: Option<CertificateMatch>,
+    /// Whether a client's certificate replaces the password of the user whose whole address it
+    /// names. Needs `verify: required`, `certificate_must_match: from-aor` and `ca` or `pinned`.
+    pub certificate_as_digest: bool,
+    /// Users and domains of ours, `"101@example.org"` or `"example.org"`, who are served over TLS
+    /// alone: what they send otherwise is refused with 403, and calls reach them over TLS or not
+    /// at all. Entries of `trusted` may still write them into From.
+    pub require_tls: Vec<String>,
     /// Different settings for single peers, matched by address or name.
     pub profiles: Vec<TlsProfile>,
 }
@@ -185,6 +195,11 @@ pub struct TlsProfile {
     pub crl: Option<Files>,
     /// SHA-256 fingerprints of which its certificate must have one; without `ca` that is enough.
     pub pinned: Option<Vec<Pin>>,
-    /// `from-user`: a client's certificate must name the user in From.
+    /// `from-user`: a client's certificate must name the user in From; `from-aor`: his whole
+    /// address.
     pub certificate_must_match: Option<CertificateMatch>,
+    /// Whether a client's certificate replaces the password of the user whose whole address it
+    /// names. Needs `verify: required`, `certificate_must_match: from-aor`, and `ca` or `pinned`
+    /// of the profile's own.
+    pub certificate_as_digest: Option<bool>,
 }

@@ -3,12 +3,12 @@
 use rempart_actors::names::Names;
 use rempart_actors::settings::{
     AuthRule, EgressRule, FloodRule, Gateway, GuardMode, GuardRule, Limits, Listener, Pstn,
-    ScannerRule, Settings,
+    RequireTls, ScannerRule, Settings,
 };
 use rempart_sip::registrar;
 use rempart_sip::screen::Scanners;
 use rempart_sip::transaction::Timing;
-use rempart_sip::uri::Host;
+use rempart_sip::uri::{Aor, Host};
 use tracing::warn;
 
 use crate::config::names::LocalNames;
@@ -29,6 +29,7 @@ pub fn settings(config: &Config, listening: &[Listening]) -> Settings {
         guard: guard_rule(&config.guard),
         scanners: config.scanners.as_ref().map(scanners),
         auth: auth(&config.auth),
+        require_tls: require_tls(&config.tls.require_tls),
         registrar: registrar_limits(&config.registrar),
         pstn: pstn(&config.routing.pstn),
         outbound: config.routing.outbound.as_ref().map(|uri| uri.as_str().to_owned()),
@@ -117,6 +118,15 @@ fn auth(auth: &accounts::Auth) -> AuthRule {
             .map(|(domain, rule)| (domain.clone(), convert(&rule.algorithms)))
             .collect(),
         qop: auth.qop == accounts::Qop::Auth,
+    }
+}
+
+fn require_tls(entries: &[String]) -> RequireTls {
+    let (users, domains): (Vec<&String>, Vec<&String>) =
+        entries.iter().partition(|entry| entry.contains('@'));
+    RequireTls {
+        domains: domains.into_iter().cloned().collect(),
+        users: users.into_iter().filter_map(|user| Aor::parse(user)).collect(),
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) struct Wanted {
     pub(super) crl: Vec<PathBuf>,
     pub(super) pinned: Vec<[u8; 32]>,
     pub(super) must_match: Option<CertificateMatch>,
+    pub(super) as_digest: bool,
 }
 
 fn paths(files: Option<&Files>) -> Vec<PathBuf> {
@@ -44,6 +45,7 @@ fn paths(files: Option<&Files>) -> Vec<PathBuf> {
 fn matching(rule: tls::CertificateMatch) -> CertificateMatch {
     match rule {
         tls::CertificateMatch::FromUser => CertificateMatch::FromUser,
+        tls::CertificateMatch::FromAor => CertificateMatch::FromAor,
     }
 }
 
@@ -60,6 +62,7 @@ impl Wanted {
             crl: paths(tls.crl.as_ref()),
             pinned: tls.pinned.iter().map(|pin| pin.0).collect(),
             must_match: tls.certificate_must_match.map(matching),
+            as_digest: tls.certificate_as_digest,
         }
     }
 
@@ -76,6 +79,7 @@ impl Wanted {
             crl: paths(profile.crl.as_ref().or(tls.crl.as_ref())),
             pinned: pinned.iter().map(|pin| pin.0).collect(),
             must_match: profile.certificate_must_match.or(tls.certificate_must_match).map(matching),
+            as_digest: profile.certificate_as_digest.unwrap_or(tls.certificate_as_digest),
         }
     }
 
@@ -119,6 +123,8 @@ pub struct ServerProfile {
     pub own: Option<Arc<Identity>>,
     /// What a client's certificate must agree with.
     pub must_match: Option<CertificateMatch>,
+    /// Whether it then stands in for a password.
+    pub as_digest: bool,
 }
 
 impl ServerProfile {
@@ -153,8 +159,9 @@ impl ServerProfile {
             config.ticketer = Arc::new(Ticketer { ring, profile });
             config.send_tls13_tickets = 1;
         }
-        let (key, must_match) = (wanted.key.clone(), wanted.must_match);
-        Ok(Self { config: Arc::new(config), key, own, must_match })
+        let Wanted { key, must_match, as_digest, .. } = wanted;
+        let (key, config) = (key.clone(), Arc::new(config));
+        Ok(Self { config, key, own, must_match: *must_match, as_digest: *as_digest })
     }
 
     fn judge(

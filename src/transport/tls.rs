@@ -90,6 +90,7 @@ async fn greet(
         own: profile.own.clone(),
         profile: profile.key.clone(),
         must_match: profile.must_match,
+        as_digest: profile.as_digest,
         name: None,
     };
     Ok((stream, session))
@@ -113,6 +114,7 @@ async fn introduce(
         own: profile.own.clone(),
         profile: profile.key.clone(),
         must_match: None,
+        as_digest: false,
         name: name.filter(|_| profile.proves).map(Arc::from),
     };
     Ok((stream, session))

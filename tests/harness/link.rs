@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use super::message::find;
-use super::tls::{self, TlsStream};
+use super::tls::{self, Accepted, TlsStream};
 
 /// What came in: a message's octets, or the two or four of a keep-alive.
 pub type Received = (Vec<u8>, SocketAddr);
@@ -20,6 +20,8 @@ pub enum Link {
     Tcp(TcpStream, Vec<u8>),
     /// The same under TLS.
     Tls(Box<TlsStream>, Vec<u8>),
+    /// A connection under TLS that the server opened to us.
+    Accepted(Box<Accepted>, Vec<u8>),
 }
 
 impl Link {
@@ -44,7 +46,7 @@ impl Link {
         match self {
             Self::Udp(_) => "UDP",
             Self::Tcp(..) => "TCP",
-            Self::Tls(..) => "TLS",
+            Self::Tls(..) | Self::Accepted(..) => "TLS",
         }
     }
 
@@ -54,6 +56,7 @@ impl Link {
             Self::Udp(socket) => socket.local_addr(),
             Self::Tcp(stream, _) => stream.local_addr(),
             Self::Tls(stream, _) => stream.sock.local_addr(),
+            Self::Accepted(stream, _) => stream.sock.local_addr(),
         }
         .expect("a bound socket has an address")
     }
@@ -64,6 +67,7 @@ impl Link {
             Self::Udp(socket) => socket.send_to(bytes, to).map(|_| ()),
             Self::Tcp(stream, _) => stream.write_all(bytes),
             Self::Tls(stream, _) => stream.write_all(bytes),
+            Self::Accepted(stream, _) => stream.write_all(bytes),
         }
     }
 
@@ -73,6 +77,7 @@ impl Link {
             Self::Udp(socket) => receive_datagram(socket, deadline),
             Self::Tcp(stream, buffer) => receive_framed(stream, buffer, deadline),
             Self::Tls(stream, buffer) => receive_framed(&mut **stream, buffer, deadline),
+            Self::Accepted(stream, buffer) => receive_framed(&mut **stream, buffer, deadline),
         }
     }
 
@@ -82,6 +87,7 @@ impl Link {
             Self::Udp(_) => false,
             Self::Tcp(stream, buffer) => closed_by(stream, buffer, deadline),
             Self::Tls(stream, buffer) => closed_by(&mut **stream, buffer, deadline),
+            Self::Accepted(stream, buffer) => closed_by(&mut **stream, buffer, deadline),
         }
     }
 }
@@ -104,6 +110,12 @@ trait Stream: Read {
 impl Stream for TcpStream {
     fn socket(&self) -> &TcpStream {
         self
+    }
+}
+
+impl Stream for Accepted {
+    fn socket(&self) -> &TcpStream {
+        &self.sock
     }
 }
 

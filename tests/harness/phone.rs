@@ -42,7 +42,7 @@ impl Phone {
         let transport = match link {
             Link::Udp(_) => "",
             Link::Tcp(..) => ";transport=tcp",
-            Link::Tls(..) => ";transport=tls",
+            Link::Tls(..) | Link::Accepted(..) => ";transport=tls",
         };
         Self {
             user: user.to_string(),

@@ -1,6 +1,6 @@
 //! TLS as a phone speaks it, by rustls with a provider of its own choosing.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,7 +9,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, ServerConnection,
+    SignatureScheme, StreamOwned,
 };
 
 use super::PATIENCE;
@@ -18,6 +19,35 @@ use super::link::connect_from;
 
 /// A connection that speaks TLS.
 pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+/// A connection that speaks TLS and that the server opened to us.
+pub type Accepted = StreamOwned<ServerConnection, TcpStream>;
+
+/// Waits for the server's connection and carries out the handshake, showing `pair`.
+pub fn accept(listener: &TcpListener, pair: &Pair) -> std::io::Result<Accepted> {
+    listener.set_nonblocking(true).expect("a listener need not wait");
+    let (mut socket, _) = super::eventually("the server connects", || listener.accept().ok());
+    socket.set_nonblocking(false).expect("a socket may wait");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a read timeout is settable");
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("TLS 1.2 and 1.3 are known");
+    let resolver = Arc::new(SingleCertAndKey::from(certified(pair)));
+    let config = config.with_no_client_auth().with_cert_resolver(resolver);
+    let mut connection = ServerConnection::new(Arc::new(config)).map_err(std::io::Error::other)?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut socket)?;
+    }
+    Ok(StreamOwned::new(connection, socket))
+}
+
+fn certified(pair: &Pair) -> CertifiedKey {
+    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
+    let chain = chain.collect::<Result<Vec<_>, _>>().expect("a chain");
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key");
+    let key = default_provider().key_provider.load_private_key(key).expect("a usable key");
+    CertifiedKey::new(chain, key)
+}
 
 /// A client that looks at no certificate, as most phones are set up.
 pub fn trusting() -> Arc<ClientConfig> {
@@ -31,11 +61,7 @@ pub fn trusting() -> Arc<ClientConfig> {
 /// A client that looks at no certificate and shows one of its own.
 pub fn showing(pair: &Pair) -> Arc<ClientConfig> {
     let mut config = (*trusting()).clone();
-    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
-    let chain = chain.collect::<Result<Vec<_>, _>>().expect("a chain");
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key");
-    let key = default_provider().key_provider.load_private_key(key).expect("a usable key");
-    let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    let shown = SingleCertAndKey::from(certified(pair));
     config.client_auth_cert_resolver = Arc::new(shown);
     Arc::new(config)
 }

@@ -282,6 +282,13 @@ pub(super) const REFUSED: &[Reason] = &[
         "key tls.certificate_must_match",
     ),
     row(
+        "tls-required",
+        "tls",
+        "It came by a plain transport, but this user, or a sips: address, is for TLS alone; set \
+         the phone to TLS.",
+        "key tls.require_tls",
+    ),
+    row(
         "not-relaying",
         "relay",
         "Neither the caller nor the callee is one of ours, or the address table does not let the \
@@ -355,6 +362,13 @@ pub(super) const REFUSED: &[Reason] = &[
         "transaction",
         "A CANCEL of nothing, or from another source than the INVITE; it was dropped.",
         "nothing to undo: there was no such call",
+    ),
+    row(
+        "no-secure-way",
+        "tls",
+        "The call is for TLS alone, a sips: address or a user in tls.require_tls, and no phone or \
+         gateway there is reached over TLS.",
+        "key tls.require_tls (or call sip: instead of sips:)",
     ),
     row(
         "request-terminated",

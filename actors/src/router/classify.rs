@@ -22,6 +22,8 @@ enum Step {
     Dialog(Box<crate::relay::Plan>),
     /// A local user must show who he is first (R13).
     Prove(Aor, Then),
+    /// His certificate has shown it already.
+    Certified(Aor, Then),
     /// The caller is known as far as he ever will be.
     Route(Caller),
 }
@@ -33,6 +35,7 @@ impl Router {
             Ok(Step::KeepAlive) => self.keep_alive(arrival),
             Ok(Step::Dialog(plan)) => self.admit_and_relay(arrival, key, *plan, Who::Known),
             Ok(Step::Prove(aor, then)) => self.authenticate(arrival, key, aor, then),
+            Ok(Step::Certified(aor, then)) => self.go_on_certified(arrival, key, aor, then),
             Ok(Step::Route(caller)) => match self.plan(arrival, &caller) {
                 Ok(plan) => self.admit_and_relay(arrival, key, plan, caller.who()),
                 Err(refusal) => self.refuse(arrival, &refusal),
@@ -56,14 +59,23 @@ impl Router {
             return Ok(Step::Dialog(Box::new(plan)));
         }
         let uri = parse(routed.request_uri)?;
+        let session = self.check_security(arrival, &uri, &settings)?;
         let to_self = settings.names.domain_of_uri(&uri).is_some();
         if to_self && uri.user.is_none() && matches!(message.method(), Method::Options) {
             return Ok(Step::KeepAlive);
         }
-        if matches!(message.method(), Method::Register) && to_self {
-            return registrar_step(message, &settings);
-        }
-        self.caller_step(arrival, &settings)
+        let step = match matches!(message.method(), Method::Register) && to_self {
+            true => registrar_step(message, &settings)?,
+            false => self.caller_step(arrival, &settings)?,
+        };
+        Ok(match step {
+            Step::Prove(aor, then)
+                if self.is_certified(arrival, session.as_deref(), &aor, &settings) =>
+            {
+                Step::Certified(aor, then)
+            }
+            step => step,
+        })
     }
 
     /// R19 to R21: a listed source first; R13: a local From must prove itself; R16: the rest is

@@ -91,7 +91,7 @@ pub(super) fn check(
 }
 
 /// REGISTER: From equals To. PUBLISH: the Request-URI is the user's own.
-fn names_himself(message: Message<'_>, aor: &Aor, settings: &Settings) -> bool {
+pub(super) fn names_himself(message: Message<'_>, aor: &Aor, settings: &Settings) -> bool {
     let own = |uri: Result<Uri<'_>, Refusal>| {
         uri.is_ok_and(|uri| settings.names.aor(&uri).as_ref() == Some(aor))
     };

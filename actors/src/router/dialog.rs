@@ -1,13 +1,14 @@
 //! Requests inside a dialog (guard.md section 6): a valid seal, and nothing else, lets them pass
 //! without credentials, and it names the only flow they can reach.
 
-use rempart_sip::flow::Flow;
+use rempart_sip::flow::{Flow, Transport};
 use rempart_sip::message::Message;
 use rempart_sip::proxy::{self, Routed};
 use rempart_sip::refusal::Refusal;
 use rempart_sip::seal::{DialogSeal, RouteClass, Sender};
 use rempart_sip::uri::Uri;
 
+use super::secure::is_sips;
 use super::{Arrival, Router};
 use crate::relay::{Hop, Plan, Restored, Target};
 
@@ -35,9 +36,14 @@ impl Router {
             Sender::Initiator => seal.initiator_local,
             Sender::Responder => seal.responder_local,
         };
+        let flow = *seal.towards(sender);
+        if is_sips(routed.request_uri) && flow.transport != Transport::Tls {
+            return Err(Refusal::NoSecureWay);
+        }
         plan.groups.push_back(vec![Target {
             request_uri: None,
-            hop: Hop::Flow(*seal.towards(sender)),
+            name: None,
+            hop: Hop::Flow(flow),
             path: Vec::new(),
             local: to_local,
             peer: !to_local && seal.class == RouteClass::Gateway,

@@ -13,6 +13,7 @@ use tracing::{debug, info};
 
 use super::dialog::SEAL;
 use super::gateways::UNREACHABLE;
+use super::secure::is_sips;
 use super::{Arrival, NameResolved, Router};
 use crate::decisions::Who;
 use crate::egress;
@@ -175,7 +176,8 @@ impl Router {
         target: &Target,
         result: &crate::wire::Resolved,
     ) -> Result<Target, Refusal> {
-        let Hop::Name(transport, _, port) = target.hop else { return Ok(target.clone()) };
+        let Hop::Name(transport, name, port) = &target.hop else { return Ok(target.clone()) };
+        let (transport, port) = (*transport, *port);
         let addresses = result.as_ref().map_err(|_| Refusal::Unresolved)?;
         let settings = self.shared.settings();
         let mut denied = Refusal::Unresolved;
@@ -184,7 +186,8 @@ impl Router {
             let checked = if target.peer { Ok(()) } else { egress::check(&settings, to) };
             match checked {
                 Ok(()) if self.outbox.local_for(transport, *ip).is_some() => {
-                    return Ok(Target { hop: Hop::Address(transport, to), ..target.clone() });
+                    let (hop, name) = (Hop::Address(transport, to), Some(name.as_str().into()));
+                    return Ok(Target { hop, name, ..target.clone() });
                 }
                 Ok(()) => denied = Refusal::NextHopFailed,
                 Err(refusal) => denied = refusal,
@@ -246,8 +249,7 @@ impl Router {
             Hop::Flow(flow) if flow.connection != 0 && !self.outbox.is_open(&flow) => None,
             Hop::Flow(flow) => Some(flow),
             Hop::Address(transport, remote) => {
-                let local = self.outbox.local_for(transport, remote.ip())?;
-                Some(Flow { transport, local, remote, connection: 0 })
+                self.outbox.connection_to(transport, remote, target.name.as_deref())
             }
             Hop::Name(..) => None,
         }
@@ -326,14 +328,21 @@ impl Router {
     ) -> Vec<Vec<u8>> {
         let seal = self.seal(message, from, *flow, plan, target);
         let there = self.shared.advertised(&from);
-        let route = |host: &str, transport: Transport| {
-            let transport = transport.param();
-            format!("<sip:{host};transport={transport};lr;{SEAL}={seal}>").into_bytes()
+        // RFC 5630 section 5.3: sips stays sips, and says by itself that it is TLS.
+        let route = |host: &str, transport: Transport, sips: bool| {
+            let end = format!("lr;{SEAL}={seal}>");
+            match sips {
+                true => format!("<sips:{host};{end}").into_bytes(),
+                false => format!("<sip:{host};transport={};{end}", transport.param()).into_bytes(),
+            }
         };
-        let outer = route(here, flow.transport);
-        match here == there && flow.transport == from.transport {
+        let restored = plan.restored.as_ref().map(|restored| restored.request_uri.as_slice());
+        let came = is_sips(restored.unwrap_or(message.request_uri()));
+        let goes = came || target.request_uri.as_deref().is_some_and(is_sips);
+        let outer = route(here, flow.transport, goes);
+        match here == there && flow.transport == from.transport && came == goes {
             true => vec![outer],
-            false => vec![outer, route(&there, from.transport)],
+            false => vec![outer, route(&there, from.transport, came)],
         }
     }
 

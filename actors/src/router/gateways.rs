@@ -12,7 +12,7 @@ use rempart_sip::message::{Message, OwnedMessage};
 use rempart_sip::transaction::{
     InviteClientState, InviteServerState, NonInviteClient, TransactionKey,
 };
-use rempart_sip::uri::Uri;
+use rempart_sip::uri::{Scheme, Uri};
 use rempart_sip::vocabulary::{Probe, probe};
 use tracing::{info, warn};
 
@@ -262,7 +262,7 @@ impl Router {
 
     fn probe(&mut self, uri: Arc<str>) {
         match Uri::parse(uri.as_bytes()).map(|uri| hop_of(&uri)) {
-            Ok(Hop::Address(transport, to)) => self.send_probe(uri, transport, to),
+            Ok(Hop::Address(transport, to)) => self.send_probe(uri, transport, to, None),
             Ok(Hop::Name(_, name, _)) => {
                 let (shared, shard) = (self.shared.clone(), self.shard);
                 let done = move |result| shared.tell(shard, GatewayResolved { uri, result });
@@ -275,20 +275,27 @@ impl Router {
     pub(super) fn on_gateway_resolved(&mut self, found: GatewayResolved) {
         let GatewayResolved { uri, result } = found;
         let hop = Uri::parse(uri.as_bytes()).map(|uri| hop_of(&uri));
-        let Ok(Hop::Name(transport, _, port)) = hop else { return };
+        let Ok(Hop::Name(transport, name, port)) = hop else { return };
         let addresses = result.unwrap_or_default();
         let reached = |ip: &std::net::IpAddr| self.outbox.local_for(transport, *ip).is_some();
         match addresses.into_iter().find(reached) {
-            Some(ip) => self.send_probe(uri, transport, SocketAddr::new(ip, port)),
+            Some(ip) => {
+                self.send_probe(uri, transport, SocketAddr::new(ip, port), Some(&name));
+            }
             None => self.probe_failed(Some(&uri), UNREACHABLE),
         }
     }
 
-    fn send_probe(&mut self, uri: Arc<str>, transport: Transport, remote: SocketAddr) {
-        let Some(local) = self.outbox.local_for(transport, remote.ip()) else {
+    fn send_probe(
+        &mut self,
+        uri: Arc<str>,
+        transport: Transport,
+        remote: SocketAddr,
+        name: Option<&str>,
+    ) {
+        let Some(flow) = self.outbox.connection_to(transport, remote, name) else {
             return self.probe_failed(Some(&uri), UNREACHABLE);
         };
-        let flow = Flow { transport, local, remote, connection: 0 };
         let serial = self.transactions.next_serial();
         self.write_probe(&uri, &flow, serial);
         self.outbox.send(&flow, &self.out, Some(SendToken(serial)));
@@ -350,10 +357,12 @@ fn gateway_target(gateway: &str, number: &str) -> Option<Target> {
     let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
     let transport =
         uri.transport().map(|name| format!(";transport={}", String::from_utf8_lossy(name)));
-    let request_uri = format!("sip:{number}@{host}{port}{}", transport.unwrap_or_default());
+    let scheme = if matches!(uri.scheme, Scheme::Sips) { "sips" } else { "sip" };
+    let request_uri = format!("{scheme}:{number}@{host}{port}{}", transport.unwrap_or_default());
     Some(Target {
         request_uri: Some(request_uri.into_bytes()),
         hop: hop_of(&uri),
+        name: None,
         path: Vec::new(),
         local: false,
         peer: true,

@@ -14,6 +14,7 @@ use rempart_sip::uri::{Aor, Host, Scheme, Uri};
 
 use super::answer::forms_dialog;
 use super::classify::parse;
+use super::secure::is_sips;
 use super::{Arrival, Router};
 use crate::clock::now_unix;
 use crate::egress;
@@ -45,6 +46,7 @@ impl Router {
         self.plan_new(arrival, caller).map_err(|refusal| match refusal {
             Refusal::NotFound
             | Refusal::Unavailable
+            | Refusal::NoSecureWay
             | Refusal::AddressIncomplete
             | Refusal::EgressDenied
             | Refusal::Unresolved
@@ -75,6 +77,7 @@ impl Router {
             Some(target) => plan.add_foreign(target),
             None => self.by_name(arrival, caller, &mut plan, (&named, &uri), &settings)?,
         }
+        plan.keep_secure(matches!(uri.scheme, Scheme::Sips))?;
         Ok(plan)
     }
 
@@ -89,7 +92,8 @@ impl Router {
         match named {
             Named::User(aor) => {
                 plan.class = RouteClass::Local;
-                let callees = self.callees(arrival, caller, aor, settings)?;
+                let secure = matches!(uri.scheme, Scheme::Sips) || settings.require_tls.covers(aor);
+                let callees = self.callees(arrival, caller, aor, secure, settings)?;
                 let at_once = plan.breadth as usize;
                 plan.groups.extend(callees.iter().flat_map(|group| within(group, at_once)));
             }
@@ -149,6 +153,7 @@ impl Router {
                 Ok(known.then(|| Target {
                     request_uri: None,
                     hop,
+                    name: None,
                     path: Vec::new(),
                     local: false,
                     peer: true,
@@ -164,6 +169,7 @@ impl Router {
         arrival: &Arrival<'_>,
         caller: &Caller,
         aor: &Aor,
+        secure: bool,
         settings: &Settings,
     ) -> Result<Vec<Vec<Target>>, Refusal> {
         let mut bindings = self.shared.location.bindings(aor, now_unix());
@@ -175,6 +181,14 @@ impl Router {
         bindings.retain(|binding| binding.allows(method.as_bytes()));
         if bindings.is_empty() {
             return Err(Refusal::MethodNotAllowed);
+        }
+        bindings.retain(|binding| !secure || is_secure(binding, settings));
+        if bindings.is_empty() {
+            self.rule("tls", format_args!("no binding of {aor} is for TLS"));
+            return Err(match self.nobody(caller, aor) {
+                Refusal::Unavailable => Refusal::NoSecureWay,
+                unknown => unknown,
+            });
         }
         Ok(bindings
             .chunk_by(|one, other| one.q == other.q)
@@ -208,6 +222,20 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// What is for sips goes over TLS, or nowhere (RFC 5630 section 5.3): the request as it came,
+    /// and as it would go on.
+    fn keep_secure(&mut self, sips: bool) -> Result<(), Refusal> {
+        let keeps = |target: &Target| {
+            let asked = sips || target.request_uri.as_deref().is_some_and(is_sips);
+            !asked || target.hop.transport() == Transport::Tls
+        };
+        self.groups.iter_mut().for_each(|group| group.retain(keeps));
+        self.groups.retain(|group| !group.is_empty());
+        if self.groups.is_empty() { Err(Refusal::NoSecureWay) } else { Ok(()) }
+    }
+}
+
 /// Targets of one q that the breadth does not let ring together ring one after the other
 /// (RFC 5393 section 5.3.3).
 fn within(group: &[Target], at_once: usize) -> impl Iterator<Item = Vec<Target>> + '_ {
@@ -238,7 +266,15 @@ fn foreign_target(uri: &Uri<'_>, settings: &Settings) -> Result<Target, Refusal>
     if let (Hop::Address(_, to), false) = (&hop, peer) {
         egress::check(settings, *to)?;
     }
-    Ok(Target { request_uri: None, hop, path: Vec::new(), local: false, peer, gateway: None })
+    Ok(Target {
+        request_uri: None,
+        hop,
+        name: None,
+        path: Vec::new(),
+        local: false,
+        peer,
+        gateway: None,
+    })
 }
 
 fn is_gateway(uri: &Uri<'_>, settings: &Settings) -> bool {
@@ -261,6 +297,16 @@ pub(super) fn hop_of(uri: &Uri<'_>) -> Hop {
     }
 }
 
+/// Whether a binding is reached over TLS to its end: its flow or its contact's address is TLS, and
+/// the contact asks for nothing else, behind an edge proxy neither.
+fn is_secure(binding: &Binding, settings: &Settings) -> bool {
+    let Ok(contact) = Uri::parse(&binding.contact) else { return false };
+    let named = matches!(contact.scheme, Scheme::Sips) || contact.transport().is_some();
+    let asks = hop_of(&contact).transport() == Transport::Tls;
+    let to_the_end = if named { asks } else { binding.path.is_empty() };
+    to_the_end && contact_target(binding, settings).hop.transport() == Transport::Tls
+}
+
 /// A contact that is its own source, or that nobody could reach, or behind a NAT, is reached by
 /// the flow that registered; so is one by name, which would need a look-up per call, and one that
 /// registered over TLS, which the address would not prove.
@@ -280,6 +326,7 @@ fn contact_target(binding: &Binding, settings: &Settings) -> Target {
     Target {
         request_uri: Some(binding.contact.clone()),
         hop,
+        name: None,
         path: binding.path.clone(),
         local: true,
         peer: false,

@@ -100,6 +100,7 @@ pub fn settings() -> Settings {
             by_domain: Default::default(),
             qop: true,
         },
+        require_tls: Default::default(),
         registrar: rempart_sip::registrar::Limits {
             min: 60,
             default: 3600,
