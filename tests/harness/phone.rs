@@ -88,6 +88,12 @@ impl Phone {
             .with("Expires", expires.to_string())
     }
 
+    /// The answer to a registration with our own password, such as `403 Try later`.
+    pub fn try_register(&mut self) -> String {
+        let request = self.registration(600);
+        self.ask_as(request).answer().to_string()
+    }
+
     /// Registers for an hour, through the challenge; fails the test unless the answer is 200.
     pub fn register(&mut self) -> Message {
         let request = self.registration(3600);

@@ -34,7 +34,7 @@ fn answered(phone: &mut Phone, server: &Subject) -> usize {
     ];
     let heard = requests.iter().filter(|request| {
         phone.send(request);
-        phone.maybe_response(request, QUIET * 4).is_some()
+        phone.maybe_response(request, QUIET * 8).is_some()
     });
     heard.count()
 }
@@ -63,7 +63,10 @@ fn refusal(server: &Subject, address: IpAddr) -> usize {
         pending.push(ping.header("Call-ID").to_string());
         phone.send(&ping);
     }
-    let answers = phone.drain(QUIET * 4);
+    let mut answers = Vec::new();
+    while let Some(answer) = phone.anything(QUIET * 5) {
+        answers.push(answer);
+    }
     let answered = |id: &String| answers.iter().any(|answer| answer.call_id() == id);
     pending.iter().position(|id| !answered(id)).unwrap_or(30) + 1
 }

@@ -54,7 +54,14 @@ fn reflected(server: &Subject, method: &str) -> Reflected {
     }
 }
 
-/// The shortest request that is one: every byte the attacker saves is his gain.
+/// The shortest request that is served: every byte the attacker saves is his gain.
 fn smallest(from: &Phone, method: &str, uri: &str) -> Request {
-    from.request(method, uri).without("Contact")
+    let long = from.request(method, uri);
+    let compact = [("Via", "v"), ("From", "f"), ("To", "t"), ("Call-ID", "i")];
+    let empty = Request { lines: Vec::new(), ..long.clone() };
+    let short = compact.iter().fold(empty, |short, (name, letter)| {
+        let value = long.header(name).to_string();
+        short.with(letter, value)
+    });
+    short.with("CSeq", format!("1 {method}"))
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::row::Outcome;
-use crate::harness::call::invite;
+use crate::harness::call::{invite, message};
 use crate::harness::{Phone, QUIET, Request, Setup, Subject};
 
 /// P1: 48 requests with a To-tag and a Route to a foreign host, then 60 without the tag, each
@@ -16,6 +16,7 @@ pub fn forged_dialog() -> Outcome {
     let server = Setup::users(&["alice"]).start();
     let mut victim = server.stranger(50);
     let away = format!("<sip:{};lr>", victim.local);
+    reachable(&server, &mut victim);
     let tagged = relayed(&server, &mut victim, 48, |request, own| {
         let request = request.tagged("forged");
         let request =
@@ -27,6 +28,12 @@ pub fn forged_dialog() -> Outcome {
         held: tagged + plain == 0,
         did: format!("{tagged} of 48 relayed; without the tag {plain} of 60"),
     }
+}
+
+/// Shows that a local user's message does arrive there: what makes the silence mean something.
+fn reachable(server: &Subject, elsewhere: &mut Phone) {
+    let uri = format!("sip:friend@{}", elsewhere.local);
+    message(&mut server.phone("alice", 20), elsewhere, &uri);
 }
 
 /// How many of so many forged requests reach the victim.
@@ -66,6 +73,10 @@ pub fn forged_trusted() -> Outcome {
     let server = Setup::users(&["alice"]).trusted(entry).start();
     let mut elsewhere = server.stranger(50);
     let uri = format!("sip:friend@{}", elsewhere.local);
+    reachable(&server, &mut elsewhere);
+    let mut neighbour = server.stranger(41);
+    let call = invite(&neighbour, &uri);
+    assert_eq!(neighbour.ask(&call).answer(), "403 Not relaying", "an address not listed");
     let mut forger = server.stranger(40);
     let requests = [invite(&forger, &uri), forger.request("MESSAGE", &uri)];
     requests.iter().for_each(|request| forger.send(request));
@@ -84,8 +95,12 @@ pub fn inner_contact() -> Outcome {
     bob.register();
     let call = invite(&alice, &server.uri("bob"));
     alice.send_as(call);
-    // Either the called phone rings by the way it registered, or the caller is refused.
     let reached = inner.maybe_request("INVITE", QUIET * 3).is_some();
-    let did = if reached { "datagram delivered to the inner port" } else { "nothing sent there" };
+    let rings = bob.maybe_request("INVITE", QUIET * 3).is_some();
+    let did = match (reached, rings) {
+        (true, _) => "datagram delivered to the inner port",
+        (false, true) => "the call goes to the phone that registered",
+        (false, false) => "the call goes nowhere",
+    };
     Outcome { held: !reached, did: did.into() }
 }
