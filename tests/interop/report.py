@@ -36,7 +36,7 @@ class Report:
             key = (row.client, row.transport, row.scenario)
             self.verdicts[key] = "pass" if passed else "FAIL"
             verdict = f"{'pass' if passed else 'FAIL'}  {words}".rstrip()
-            print(f"{row.client:<10}{row.transport:<22}{row.scenario:<34}{verdict}", flush=True)
+            print(f"{row.client:<10}{row.transport:<22}{row.scenario:<42}{verdict}", flush=True)
 
     def judge(self, row, context):
         """Runs one scenario; true when it passed."""

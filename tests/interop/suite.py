@@ -13,8 +13,10 @@ from pathlib import Path
 
 import deadline
 import document
+import foreign
 import matrix
 import pairs
+import scanners
 import tools
 from report import Report, Row
 from server import SUBJECT, described
@@ -29,6 +31,10 @@ def parts(report, folder):
         functools.partial(matrix.play, report, folder, client, transport)
         for client, transport in matrix.columns()
     ]
+    for flood in scanners.FLOODS:
+        made.append(functools.partial(scanners.play, report, folder, flood))
+    for transport in ("udp", "tcp"):
+        made.append(functools.partial(foreign.play, report, folder, transport))
     for transports in pairs.TRANSPORTS:
         made.append(functools.partial(pairs.in_namespaces, report, folder, transports))
         made.append(
