@@ -59,7 +59,12 @@ class Phone:
         self.seen = []
         self.manner = "answer"
         self.process = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            # Nobody has this phone yet who could end it.
+            self.vanish()
+            raise
 
     def __enter__(self):
         return self
@@ -74,7 +79,7 @@ class Phone:
 
     def vanish(self):
         """Ends the process as a power cut would: nothing is unregistered."""
-        if self.process.poll() is None:
+        if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(QUIT_SECS)
 
