@@ -110,14 +110,8 @@ impl Server {
 
     /// Reads the config again. A bad one is refused and the old one stays.
     fn reload(&mut self, file: &Path) -> Result<Done, AdminError> {
-        let config = Config::load(file).map(Arc::new).map_err(|error| {
-            error!(%error, "config refused, the old one stays in force");
-            AdminError(format!("{error}; the old config stays in force"))
-        })?;
-        self.profiles.replace(config.clone()).map_err(|error| {
-            error!(%error, "config refused, the old one stays in force");
-            AdminError(format!("{error}; the old config stays in force"))
-        })?;
+        let config = Config::load(file).map(Arc::new).map_err(|error| kept(&error))?;
+        self.profiles.replace(config.clone()).map_err(|error| kept(&error))?;
         let waiting = self.fixed_keys(&config);
         let settings = settings::settings(&config, self.transports.listeners());
         let replaced = self.live.edge().shared().replace_settings(settings);
@@ -205,6 +199,12 @@ impl Signals {
             _ = self.interrupt.recv() => true,
         }
     }
+}
+
+/// A reload that was refused.
+fn kept(error: &dyn std::fmt::Display) -> AdminError {
+    error!(%error, "config refused, the old one stays in force");
+    AdminError(format!("{error}; the old config stays in force"))
 }
 
 /// A reload in one line for people.

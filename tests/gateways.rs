@@ -63,12 +63,18 @@ fn states(server: &Subject) -> Vec<(String, Option<String>)> {
     rows.iter().map(row).collect()
 }
 
+/// A server with two gateways, tried in this order, and a caller.
+fn two_gateways(try_next_after: &str) -> (Subject, [Phone; 2], Phone) {
+    let ((one, first), (two, second)) = (socket(9), socket(10));
+    let server = patient(json!([first, second]), try_next_after);
+    let gateways = [one, two].map(|socket| gateway(&server, socket));
+    let alice = server.phone("alice", 20);
+    (server, gateways, alice)
+}
+
 #[test]
 fn a_503_hands_over_and_any_other_answer_is_the_calls() {
-    let ((one, first), (two, second)) = (socket(9), socket(10));
-    let server = patient(json!([first, second]), "4s");
-    let [mut first, mut second] = [one, two].map(|socket| gateway(&server, socket));
-    let mut alice = server.phone("alice", 20);
+    let (server, [mut first, mut second], mut alice) = two_gateways("4s");
     for (status, reason) in [(486, "Busy Here"), (404, "Not Found"), (500, "Oops"), (603, "No")] {
         let request = dial(&server, &mut alice);
         refuse(&mut first, status, reason);
@@ -85,10 +91,7 @@ fn a_503_hands_over_and_any_other_answer_is_the_calls() {
 
 #[test]
 fn a_silent_gateway_hands_over_and_is_cancelled_when_it_rings_after_all() {
-    let ((one, first), (two, second)) = (socket(9), socket(10));
-    let server = patient(json!([first, second]), "300ms");
-    let [mut first, mut second] = [one, two].map(|socket| gateway(&server, socket));
-    let mut alice = server.phone("alice", 20);
+    let (server, [mut first, mut second], mut alice) = two_gateways("300ms");
     let request = dial(&server, &mut alice);
     let late = first.expect_request("INVITE");
     let arrived = second.expect_request("INVITE");
@@ -106,10 +109,7 @@ fn a_silent_gateway_hands_over_and_is_cancelled_when_it_rings_after_all() {
 
 #[test]
 fn a_gateway_that_says_it_tries_keeps_the_call() {
-    let ((one, first), (two, second)) = (socket(9), socket(10));
-    let server = patient(json!([first, second]), "100ms");
-    let [mut first, mut second] = [one, two].map(|socket| gateway(&server, socket));
-    let mut alice = server.phone("alice", 20);
+    let (server, [mut first, mut second], mut alice) = two_gateways("100ms");
     let request = dial(&server, &mut alice);
     let arrived = first.expect_request("INVITE");
     first.respond(&arrived, 100, "Trying");

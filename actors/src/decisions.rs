@@ -283,7 +283,7 @@ impl Decisions {
 
     /// Records now: of those we know, and of strangers.
     pub fn counts(&self) -> (usize, usize) {
-        (self.known.iter().count(), self.strangers.iter().count())
+        (self.known.len(), self.strangers.len())
     }
 
     fn ring(&mut self, who: Who) -> &mut Ring {

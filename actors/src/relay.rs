@@ -61,6 +61,21 @@ pub struct Target {
     pub gateway: Option<Arc<str>>,
 }
 
+impl Target {
+    /// A stranger who is reached by `hop`, the Request-URI as it came.
+    pub fn by(hop: Hop) -> Self {
+        Self {
+            request_uri: None,
+            hop,
+            name: None,
+            path: Vec::new(),
+            local: false,
+            peer: false,
+            gateway: None,
+        }
+    }
+}
+
 /// A request that may be relayed, and how.
 #[derive(Debug)]
 pub struct Plan {

@@ -62,6 +62,14 @@ impl Measure {
     }
 }
 
+/// Whoever read a name with a NUL in it as C does would take it for another.
+fn check_names(certificate: &CertificateDer<'_>) -> Result<(), Error> {
+    match identity::identity(certificate, true) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(CertificateError::BadEncoding.into()),
+    }
+}
+
 #[derive(Debug)]
 struct Refused(&'static str);
 
@@ -75,6 +83,33 @@ impl std::error::Error for Refused {}
 
 fn refused(why: &'static str) -> Error {
     CertificateError::Other(OtherError(Arc::new(Refused(why)))).into()
+}
+
+/// Both traits of rustls ask for the same: signatures are checked by the provider's algorithms.
+macro_rules! signatures_are_checked {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.algorithms.supported_schemes()
+        }
+    };
 }
 
 /// Judges the certificates of clients.
@@ -126,34 +161,11 @@ impl ClientCertVerifier for Clients {
             chains.verify_client_cert(end_entity, intermediates, now)?;
         }
         self.measure.check_pin(end_entity, now)?;
-        // Whoever read a name with a NUL in it as C does would take it for another.
-        match identity::identity(end_entity, true) {
-            Ok(_) => Ok(ClientCertVerified::assertion()),
-            Err(_) => Err(CertificateError::BadEncoding.into()),
-        }
+        check_names(end_entity)?;
+        Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signatures_are_checked!();
 }
 
 /// Judges the certificates of servers that we connect to.
@@ -239,33 +251,11 @@ impl ServerCertVerifier for Servers {
                 return Err(CertificateError::NotValidForName.into());
             }
         }
-        match identity::identity(end_entity, true) {
-            Ok(_) => Ok(ServerCertVerified::assertion()),
-            Err(_) => Err(CertificateError::BadEncoding.into()),
-        }
+        check_names(end_entity)?;
+        Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signatures_are_checked!();
 }
 
 #[cfg(test)]

@@ -132,6 +132,11 @@ impl Ring {
         self.spare.push(id.slot);
     }
 
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.records.len() - self.spare.len()
+    }
+
     /// What is remembered, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(|record| record.serial != 0)

@@ -41,13 +41,9 @@ impl Router {
             return Err(Refusal::NoSecureWay);
         }
         plan.groups.push_back(vec![Target {
-            request_uri: None,
-            name: None,
-            hop: Hop::Flow(flow),
-            path: Vec::new(),
             local: to_local,
             peer: !to_local && seal.class == RouteClass::Gateway,
-            gateway: None,
+            ..Target::by(Hop::Flow(flow))
         }]);
         Ok(Some(plan))
     }

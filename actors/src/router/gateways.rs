@@ -361,11 +361,8 @@ fn gateway_target(gateway: &str, number: &str) -> Option<Target> {
     let request_uri = format!("{scheme}:{number}@{host}{port}{}", transport.unwrap_or_default());
     Some(Target {
         request_uri: Some(request_uri.into_bytes()),
-        hop: hop_of(&uri),
-        name: None,
-        path: Vec::new(),
-        local: false,
         peer: true,
         gateway: Some(gateway.into()),
+        ..Target::by(hop_of(&uri))
     })
 }

@@ -150,15 +150,7 @@ impl Router {
                     Hop::Address(_, to) => self.shared.trusted().names(to.ip()),
                     _ => false,
                 } || is_gateway(&uri, settings);
-                Ok(known.then(|| Target {
-                    request_uri: None,
-                    hop,
-                    name: None,
-                    path: Vec::new(),
-                    local: false,
-                    peer: true,
-                    gateway: None,
-                }))
+                Ok(known.then(|| Target { peer: true, ..Target::by(hop) }))
             }
         }
     }
@@ -204,9 +196,7 @@ impl Router {
             false => Refusal::NotFound,
         }
     }
-}
 
-impl Router {
     fn rule_egress(&self, uri: &Uri<'_>, settings: &Settings) {
         if let Hop::Address(_, to) = hop_of(uri) {
             self.rule("egress", format_args!("{to} is {}", egress::denied(settings, to)));
@@ -220,9 +210,7 @@ impl Plan {
         self.routes_kept = target.peer && target.request_uri.is_none();
         self.groups.push_back(vec![target]);
     }
-}
 
-impl Plan {
     /// What is for sips goes over TLS, or nowhere (RFC 5630 section 5.3): the request as it came,
     /// and as it would go on.
     fn keep_secure(&mut self, sips: bool) -> Result<(), Refusal> {
@@ -266,15 +254,7 @@ fn foreign_target(uri: &Uri<'_>, settings: &Settings) -> Result<Target, Refusal>
     if let (Hop::Address(_, to), false) = (&hop, peer) {
         egress::check(settings, *to)?;
     }
-    Ok(Target {
-        request_uri: None,
-        hop,
-        name: None,
-        path: Vec::new(),
-        local: false,
-        peer,
-        gateway: None,
-    })
+    Ok(Target { peer, ..Target::by(hop) })
 }
 
 fn is_gateway(uri: &Uri<'_>, settings: &Settings) -> bool {
@@ -325,11 +305,8 @@ fn contact_target(binding: &Binding, settings: &Settings) -> Target {
     };
     Target {
         request_uri: Some(binding.contact.clone()),
-        hop,
-        name: None,
         path: binding.path.clone(),
         local: true,
-        peer: false,
-        gateway: None,
+        ..Target::by(hop)
     }
 }
